@@ -1,0 +1,1 @@
+"""Speaks the ecosystem: its files, its network interface, its conventions."""

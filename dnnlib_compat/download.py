@@ -1,0 +1,366 @@
+"""Fetch a file by address: cached under the ecosystem's names, resumed after an interruption, checked before use."""
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+import uuid
+from pathlib import Path
+
+import click
+import requests
+
+try:
+    import fcntl
+except ImportError:  # Windows: part files are private there, see _part_file
+    fcntl = None
+
+CHUNK = 1 << 16
+TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
+LONGEST_DELAY = 30
+RETRIED_STATUS = {408, 425, 429}
+
+
+class DownloadError(OSError):
+    """A file could not be fetched; the message is one line that names the address and what to do."""
+
+
+class _TransientError(Exception):
+    """A failure that another attempt may mend."""
+
+
+def cache_folder(*parts):
+    """Return the folder `parts` of the ecosystem's cache as a Path, made where it is missing.
+
+    `DNNLIB_CACHE_DIR` if set, else `.cache/dnnlib` in the home folder, else in the folder for temporary files. Raises
+    OSError if the folder cannot be made.
+    """
+    folder = _cache_root().joinpath(*parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _cache_root():
+    if os.environ.get("DNNLIB_CACHE_DIR"):
+        return Path(os.environ["DNNLIB_CACHE_DIR"])
+    home = os.environ.get("HOME") or os.environ.get("USERPROFILE") or tempfile.gettempdir()
+    return Path(home) / ".cache" / "dnnlib"
+
+
+def open_url(url, *, cache_dir=None, sha256=None, progress=True, attempts=5, sleep=time.sleep):
+    """Return the local path of `url`: a path, a file:// address, or an http(s) address, which is downloaded once.
+
+    Downloads stand in `<cache>/downloads`, where `<cache>` is `cache_dir` or the ecosystem's cache folder, under the
+    names that the official tools give them, so that either finds what the other fetched. An interrupted download goes
+    on where it stopped. `attempts` counts the tries in all, `sleep` waits between them.
+
+    Raises FileNotFoundError for a local path without a file, ValueError for an address of another kind, and
+    DownloadError if the file cannot be fetched, is a web page, or has another checksum than `sha256`.
+    """
+    url = os.fspath(url)
+    if attempts < 1:
+        raise ValueError(f"attempts={attempts}: give 1 or more")
+    scheme, mark, _ = url.partition("://")
+    if not mark or scheme.lower() == "file":
+        return _local_file(url, is_url=bool(mark), sha256=sha256)
+    if scheme.lower() not in ("http", "https"):
+        raise ValueError(f"{url}: cannot fetch {scheme}:// addresses; give http(s)://, file:// or the path of a file")
+    folder = (_cache_root() if cache_dir is None else Path(cache_dir)) / "downloads"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep)
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(
+            f"{url}: cannot be kept in {folder} ({error.strerror or error}); make room there, or set DNNLIB_CACHE_DIR"
+            " to a folder that can be written"
+        ) from error
+
+
+def _local_file(source, is_url, sha256):
+    name = urllib.request.url2pathname(urllib.parse.urlsplit(source).path) if is_url else os.path.expanduser(source)
+    path = Path(name)
+    if path.is_dir():
+        raise FileNotFoundError(f"{source}: a folder, where a file is needed; give the file in it")
+    if not path.exists():
+        raise FileNotFoundError(f"{source}: no such file; check the path")
+    found = None if sha256 is None else _sha256_of(path)
+    if found is not None and found != sha256.lower():
+        raise DownloadError(f"{source}: its SHA-256 is {found}, expected {sha256.lower()}; get an intact copy")
+    return path
+
+
+def _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep):
+    digest = hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
+    found = _cached(folder, digest, sha256)
+    if found is not None:
+        return found
+
+    def say(text):
+        if progress:
+            click.echo(text, err=True)
+
+    # A part file's name does not begin with the digest: the official tools would take it for a finished download.
+    with _part_file(folder / f"tmp_{digest}.part", lambda: say(f"Waiting: another process downloads {url}")) as part:
+        found = _cached(folder, digest, sha256)  # by the process that was waited for
+        if found is not None:
+            return found
+        target = folder / f"{digest}_{_safe_name(url)}"
+        _fetch(url, part, target, progress, attempts, sleep, say)
+        _verify(url, part, sha256)
+        _validator_file(part).unlink(missing_ok=True)
+        os.replace(part, target)
+        return target
+
+
+def _safe_name(url):
+    # The tail is the telling end of an address, and file systems end names at 255 bytes.
+    return re.sub(r"[^\w.-]", "_", url, flags=re.ASCII)[-200:]
+
+
+def _cached(folder, digest, sha256):
+    """Return the finished download of the address with this digest; one with another checksum doesn't count."""
+    for path in sorted(folder.glob(f"{digest}_*")):
+        if path.is_file() and (sha256 is None or _sha256_of(path) == sha256.lower()):
+            return path
+    return None
+
+
+def _sha256_of(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _verify(url, part, sha256):
+    if sha256 is None:
+        return
+    found = _sha256_of(part)
+    if found != sha256.lower():
+        _drop(part)
+        raise DownloadError(
+            f"{url}: the download's SHA-256 is {found}, expected {sha256.lower()}; it was deleted: try again, and if"
+            " this recurs, the file on the server has changed"
+        )
+
+
+# --- part files -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _part_file(path, on_wait):
+    """Yield a part file that nobody else writes to while the block runs.
+
+    This is `path` under a lock, kept for a later resume if the block fails. Where files cannot be locked it is a
+    private file, which does not outlive the block.
+    """
+    lock = _lock(path, on_wait)
+    if lock is None:
+        path = path.with_name(f"{path.stem}_{uuid.uuid4().hex}.part")
+    try:
+        yield path
+    finally:
+        # Once moved into the cache, the name may already be another process's part: not ours to remove.
+        if lock is None or (_still_names(path, lock) and _size(path) == 0):
+            _drop(path)
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(path, on_wait):
+    """Return a descriptor that holds the lock of `path`, or None where there are no locks."""
+    told = False
+    while fcntl is not None:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not told:  # the lock may pass to several others before it is ours
+                    on_wait()
+                told = True
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # some network file systems
+            os.close(handle)
+            return None
+        if _still_names(path, handle):
+            return handle
+        os.close(handle)  # its owner moved the file into the cache or removed it while we waited: lock the next one
+    return None
+
+
+def _still_names(path, handle):
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def _drop(part):
+    part.unlink(missing_ok=True)
+    _validator_file(part).unlink(missing_ok=True)
+
+
+def _validator_file(part):
+    """Beside a part file: what tells the version of the file on the server that it is a part of."""
+    return part.with_suffix(".version")
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+def _fetch(url, part, target, progress, attempts, sleep, say):
+    """Fill `part` with the whole file, or raise DownloadError."""
+    remedy = f"download it elsewhere and give it as --network=FILE or place it at {target}"
+    for attempt in range(1, attempts + 1):
+        try:
+            return _attempt(url, part, remedy, progress)
+        except _TransientError as error:
+            if attempt == attempts:
+                raise DownloadError(f"{url}: {error} ({attempts} attempts); try again later, or {remedy}") from error
+            delay = min(2 ** (attempt - 1), LONGEST_DELAY)
+            say(f"{url}: {error}; next attempt in {delay} s")
+            sleep(delay)
+
+
+def _attempt(url, part, remedy, progress):
+    """Make one request and write its answer to `part`. Raises _TransientError or DownloadError."""
+    offset = _size(part)
+    try:
+        with requests.get(url, headers=_headers(part, offset), stream=True, timeout=TIMEOUT) as answer:
+            start, total = _judge(url, answer, offset, remedy)
+            if start is not None:
+                return _save(url, answer, part, start, total, remedy, progress)
+    except requests.exceptions.SSLError as error:
+        raise _TransientError("no trusted connection (a proxy between, or outdated certificates)") from error
+    except requests.Timeout as error:
+        raise _TransientError("the server did not answer in time") from error
+    except requests.exceptions.ChunkedEncodingError as error:
+        raise _TransientError(f"the connection broke after {_size(part)} bytes") from error
+    except requests.ConnectionError as error:
+        raise _TransientError("no connection to the server; this computer may be offline") from error
+    except requests.RequestException as error:
+        reason = " ".join(str(error).split())
+        raise DownloadError(f"{url}: cannot be requested ({reason}); check the address, or {remedy}") from error
+    # The server cannot go on from this part: it holds another version or more than the file. From the start, then,
+    # which asks for no range and so cannot come here again.
+    _drop_contents(part)
+    return _attempt(url, part, remedy, progress)
+
+
+def _headers(part, offset):
+    # Compressed transfers would make lengths and ranges count something else than the bytes of the file.
+    headers = {"Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        version = _validator_file(part)
+        validator = version.read_text(encoding="utf-8") if version.exists() else ""
+        if validator:
+            headers["If-Range"] = validator
+    return headers
+
+
+def _judge(url, answer, offset, remedy):
+    """Return where the answer's bytes begin in the file, and the file's length if told; (None, None) to start anew."""
+    status = answer.status_code
+    if offset and status == 416:
+        return None, None
+    if status >= 500 or status in RETRIED_STATUS:
+        raise _TransientError(f"the server answered {status}")
+    if status not in (200, 206):
+        meaning = {401: " (login needed)", 403: " (refused)", 404: " (no such file)", 410: " (removed)"}.get(status, "")
+        raise DownloadError(f"{url}: the server answered {status}{meaning}; check the address, or {remedy}")
+    if answer.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise _web_page(url, remedy)
+    encoded = answer.headers.get("Content-Encoding", "identity").lower() != "identity"
+    length = None if encoded else _number(answer.headers.get("Content-Length"))
+    if status == 200:
+        return 0, length
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", "").strip())
+    if encoded or match is None or int(match[1]) != offset:
+        if not offset:
+            raise DownloadError(f"{url}: the server sent a part that nobody asked for; {remedy}")
+        return None, None
+    return offset, _number(match[2]) or (None if length is None else offset + length)
+
+
+def _number(text):
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _web_page(url, remedy):
+    return DownloadError(
+        f"{url}: the server sent a web page, not the file (a login, a proxy's notice or a share link); use the direct"
+        f" address, or {remedy}"
+    )
+
+
+def _save(url, answer, part, start, total, remedy, progress):
+    """Write the answer's bytes to `part` from `start` on and check their number."""
+    chunks = answer.iter_content(CHUNK)
+    # The first bytes are looked at before the file is opened: a proxy's page must not cost an earlier part.
+    chunk = next(chunks, b"")
+    if start == 0:
+        if chunk[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+            raise _web_page(url, remedy)
+        _validator_file(part).write_text(_validator(answer.headers), encoding="utf-8")
+    with open(part, "ab" if start else "wb") as stream, _bar(url, start, total, progress) as bar:
+        while chunk:
+            stream.write(chunk)
+            bar.update(len(chunk))
+            chunk = next(chunks, b"")
+        stream.flush()
+        os.fsync(stream.fileno())  # a crash after the rename must not leave a hole under the final name
+    size = _size(part)
+    if size == 0:
+        raise _TransientError("the server sent no data")
+    if total is not None and size > total:
+        _drop_contents(part)
+        raise _TransientError(f"{size} bytes came of a file of {total}")
+    if total is not None and size < total:
+        raise _TransientError(f"the connection ended after {size} of {total} bytes")
+
+
+def _validator(headers):
+    etag = headers.get("ETag", "")
+    # A weak tag says "about the same", which is too little to join two halves of a file.
+    return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+
+
+def _drop_contents(part):
+    # Emptied, not removed: the lock is on this very file.
+    os.truncate(part, 0)
+
+
+def _bar(url, start, total, progress):
+    """Return a progress bar on stderr that counts bytes, with or without a known total."""
+    end = "" if total is None else f" of {_readable(total)}"
+    bar = click.progressbar(
+        (None for _ in ()),  # nothing to iterate over and, unlike an empty list, of unknown length
+        length=total,
+        label=f"Downloading {urllib.parse.urlsplit(url).path.rpartition('/')[2] or url}",
+        item_show_func=lambda _: f"{_readable(bar.pos)}{end}",
+        file=sys.stderr if progress else io.StringIO(),
+    )
+    bar.pos = start
+    return bar
+
+
+def _readable(size):
+    for unit, bytes_each in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if size >= bytes_each:
+            return f"{size / bytes_each:.1f} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,77 @@
+"""Layers that StyleGAN2 and StyleGAN3 share."""
+
+import math
+
+import torch
+
+from dnnlib_compat.networks.interface import truncate_styles
+from dnnlib_compat.networks.ops import bias_act, normalize_2nd_moment
+
+
+class FullyConnectedLayer(torch.nn.Module):
+    """Affine layer with run-time weight scaling and an activation: [N, in_features] → [N, out_features]."""
+
+    def __init__(
+        self, in_features, out_features, *, activation="linear", bias=True, lr_multiplier=1, weight_init=1, bias_init=0
+    ):
+        super().__init__()
+        self.activation = activation
+        self.weight = torch.nn.Parameter(torch.randn(out_features, in_features) * (weight_init / lr_multiplier))
+        start = torch.as_tensor(bias_init, dtype=torch.float32).expand(out_features) / lr_multiplier
+        self.bias = torch.nn.Parameter(start.clone()) if bias else None
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x):
+        x = x @ (self.weight * self.weight_gain).T
+        return bias_act(x, None if self.bias is None else self.bias * self.bias_gain, act=self.activation)
+
+
+class MappingNetwork(torch.nn.Module):
+    """z [N, z_dim] and label c [N, c_dim] to styles: [N, num_ws, w_dim], or [N, w_dim] when `num_ws` is None.
+
+    z (and the embedded label) are normalised to unit mean square first. `z_dim` 0 maps the label alone.
+    """
+
+    def __init__(
+        self,
+        z_dim,
+        c_dim,
+        w_dim,
+        num_ws,
+        num_layers=8,
+        embed_features=None,
+        layer_features=None,
+        activation="lrelu",
+        lr_multiplier=0.01,
+        w_avg_beta=0.998,
+    ):
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim, self.num_ws, self.num_layers = z_dim, c_dim, w_dim, num_ws, num_layers
+        embed_features = 0 if c_dim == 0 else embed_features or w_dim
+        features = [z_dim + embed_features] + [layer_features or w_dim] * (num_layers - 1) + [w_dim]
+        if c_dim > 0:
+            self.embed = FullyConnectedLayer(c_dim, embed_features)
+        for i, (n_in, n_out) in enumerate(zip(features[:-1], features[1:])):
+            layer = FullyConnectedLayer(n_in, n_out, activation=activation, lr_multiplier=lr_multiplier)
+            setattr(self, f"fc{i}", layer)
+        if num_ws is not None and w_avg_beta is not None:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None):
+        """Styles of z and c. `truncation_psi` pulls the first `truncation_cutoff` layers (all: None) towards w_avg.
+
+        Raises ValueError when truncation is asked of a network without a tracked average.
+        """
+        inputs = []
+        if self.z_dim > 0:
+            inputs.append(normalize_2nd_moment(z.to(torch.float32)))
+        if self.c_dim > 0:
+            inputs.append(normalize_2nd_moment(self.embed(c.to(torch.float32))))
+        w = torch.cat(inputs, dim=1)
+        for i in range(self.num_layers):
+            w = getattr(self, f"fc{i}")(w)
+        if self.num_ws is None:
+            return w
+        ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)
+        return truncate_styles(ws, getattr(self, "w_avg", None), truncation_psi, truncation_cutoff)

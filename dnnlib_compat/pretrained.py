@@ -1,0 +1,87 @@
+"""Names of published networks: what pretrained.json says about them, and where their files are."""
+
+import dataclasses
+import difflib
+import json
+import os
+from pathlib import Path
+
+from dnnlib_compat.download import open_url
+
+PACKAGE = Path(__file__).resolve().parent
+EMBEDDED = "embedded:"
+
+
+@dataclasses.dataclass(frozen=True)
+class Resolved:
+    """Where a network's file is: an address or a path, its checksum if known, its catalogue entry if it has one."""
+
+    url_or_path: str
+    sha256: str | None = None
+    entry: dict | None = None
+
+
+def catalogue_path():
+    """Return the path of pretrained.json: inside the installed package, or beside it in a checkout.
+
+    Raises FileNotFoundError if it is in neither place.
+    """
+    for folder in (PACKAGE, PACKAGE.parent):
+        path = folder / "pretrained.json"
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"pretrained.json is neither in {PACKAGE} nor beside it; install the package again")
+
+
+def catalogue():
+    """Return the published networks, short name → entry, in the order of the file.
+
+    Raises FileNotFoundError if pretrained.json is missing.
+    """
+    return json.loads(catalogue_path().read_text(encoding="utf-8"))
+
+
+def default_name():
+    """Return the short name of the network that is used when none is named.
+
+    Raises ValueError if the catalogue marks none.
+    """
+    for name, entry in catalogue().items():
+        if entry.get("default"):
+            return name
+    raise ValueError(f'{catalogue_path()} marks no network as the default; set "default": true in one')
+
+
+def resolve(source):
+    """Return what `source` stands for: a short name, `embedded:FILE`, an address, or an existing path.
+
+    Nothing is downloaded. Raises ValueError for anything else, with the names that come close.
+    """
+    source = os.fspath(source)
+    entries = catalogue()
+    if source in entries:
+        entry = entries[source]
+        return Resolved(_expanded(entry["url"]), entry.get("sha256"), entry)
+    if source.startswith(EMBEDDED) or "://" in source or os.path.exists(os.path.expanduser(source)):
+        return Resolved(_expanded(source))
+    close = difflib.get_close_matches(source.lower(), entries, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise ValueError(f"{source!r}: no such file or network name; {hint}(all names: {catalogue_path()})")
+
+
+def _expanded(source):
+    if not source.startswith(EMBEDDED):
+        return source
+    name = source[len(EMBEDDED) :]
+    if not name or Path(name).name != name:
+        raise ValueError(f"{source!r}: give the plain name of a file in {PACKAGE / 'embedded'}")
+    return str(PACKAGE / "embedded" / name)
+
+
+def locate(source, progress=True):
+    """Return the local path of the network's file that `source` stands for, downloaded if need be.
+
+    Raises what `resolve` and `dnnlib_compat.download.open_url` raise.
+    """
+    found = resolve(source)
+    return open_url(found.url_or_path, sha256=found.sha256, progress=progress)

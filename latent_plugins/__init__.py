@@ -1,0 +1,1 @@
+"""Better latents for pre-trained generators, without retraining."""

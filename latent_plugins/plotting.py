@@ -1,0 +1,31 @@
+"""Images as files: conversion to 8 bits, PNG, contact sheets."""
+
+import math
+
+import numpy as np
+import PIL.Image
+import torch
+
+from dnnlib_compat.util import atomic_output
+
+
+def to_uint8(images):
+    """Float images [N, C, H, W] in [−1, 1] to uint8 [N, H, W, C], as the official commands round them."""
+    return (images.permute(0, 2, 3, 1) * 127.5 + 128).clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def image_grid(images, columns=None):
+    """Tile uint8 images [N, H, W, C] row by row into one [rows·H, columns·W, C]; missing cells are black."""
+    n, h, w, c = images.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    cells = np.zeros((rows * columns, h, w, c), dtype=np.uint8)
+    cells[:n] = images
+    return cells.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
+
+
+def save_png(image, path):
+    """Write a uint8 image [H, W, C] with C = 1 (grayscale) or 3 (RGB) as PNG, atomically."""
+    picture = PIL.Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    with atomic_output(path) as tmp:
+        picture.save(tmp, format="PNG")

@@ -1,0 +1,178 @@
+"""The catalogue of published networks and what its names resolve to."""
+
+import hashlib
+import json
+import re
+import shutil
+
+import pytest
+
+from dnnlib_compat import pretrained
+from dnnlib_compat.pretrained import catalogue, default_name, locate, resolve
+
+KEYS = {"url", "family", "dataset", "resolution", "licence", "recommended"}
+ENTRIES = catalogue()
+PUBLISHED = {name: entry for name, entry in ENTRIES.items() if not entry["url"].startswith("embedded:")}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package in a temporary folder, with the catalogue inside."""
+    folder = tmp_path / "site" / "dnnlib_compat"
+    (folder / "embedded").mkdir(parents=True)
+    shutil.copy(pretrained.catalogue_path(), folder)
+    monkeypatch.setattr(pretrained, "PACKAGE", folder)
+    return folder
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_entry_is_complete(name):
+    entry = ENTRIES[name]
+    assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default"}
+    assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name)
+    assert entry["family"] in ("stylegan2", "stylegan3") and entry["dataset"] and entry["licence"]
+    assert entry["resolution"] in (32, 256, 512, 1024)
+    if "sha256" in entry:
+        assert re.fullmatch(r"[0-9a-f]{64}", entry["sha256"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_entry_agrees_with_its_file_name(name):
+    entry = PUBLISHED[name]
+    assert entry["file_format"] == "nvidia-pytorch-pickle" and entry["url"].endswith(".pkl")
+    assert name.startswith(entry["family"] + "-")
+    assert "NVIDIA Source Code License" in entry["licence"] and "non-commercial" in entry["licence"]
+    stated = re.search(r"-(\d+)x\1\.pkl|-res(\d+)-", entry["url"])
+    if stated:
+        assert entry["resolution"] == int(stated[1] or stated[2])
+    tail = re.search(r"-(\d+)$", name)
+    if tail:
+        assert entry["resolution"] == int(tail[1])
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_recommendation_uses_known_words(name):
+    advice = ENTRIES[name]["recommended"]
+    assert set(advice) <= {"sampler", "space", "rho", "top_k", "source"}
+    assert advice.get("sampler", "magnet") in ("magnet", "polarity")
+    assert advice.get("space", "pixel") in ("style", "pixel", "vgg", "inception")
+    assert advice.get("top_k", 1) >= 1
+    assert ("sampler" in advice) == ("rho" in advice)
+    assert advice.get("sampler") != "magnet" or advice["rho"] == 1  # MaGNET is polarity with rho 1
+
+
+def test_addresses_are_https_and_unique():
+    addresses = [entry["url"] for entry in PUBLISHED.values()]
+    assert len(set(addresses)) == len(addresses) >= 30
+    assert all(address.startswith("https://") for address in addresses)
+
+
+def test_names_are_unique_in_the_file():
+    # A JSON reader keeps the last of two equal keys in silence.
+    pairs = json.loads(pretrained.catalogue_path().read_text(encoding="utf-8"), object_pairs_hook=list)
+    assert len({name for name, _ in pairs}) == len(pairs) == len(ENTRIES)
+
+
+def test_rho_follows_the_table():
+    assert ENTRIES["stylegan2-ffhq-1024"]["recommended"]["rho"] == 0.01
+    assert ENTRIES["stylegan3-t-ffhq-1024"]["recommended"]["rho"] == -0.01
+    assert ENTRIES["stylegan3-t-afhqv2-512"]["recommended"]["rho"] == -0.001
+
+
+def test_one_default_which_needs_no_network():
+    assert [name for name, entry in ENTRIES.items() if entry.get("default")] == [default_name()]
+    assert next(iter(ENTRIES)) == default_name() == "mnist32"
+    assert ENTRIES[default_name()]["url"].startswith("embedded:")
+
+
+# --- where the file is ------------------------------------------------------------------------------------------------
+
+
+def test_catalogue_inside_the_package_comes_first(package):
+    (package.parent / "pretrained.json").write_text('{"beside": {}}')
+    assert catalogue() == ENTRIES
+    (package / "pretrained.json").unlink()
+    assert list(catalogue()) == ["beside"]
+
+
+def test_missing_catalogue_is_told(package):
+    (package / "pretrained.json").unlink()
+    with pytest.raises(FileNotFoundError, match="pretrained.json"):
+        catalogue()
+
+
+def test_catalogue_without_default_is_told(package):
+    (package / "pretrained.json").write_text('{"net": {"url": "https://127.0.0.1/net.pkl"}}')
+    with pytest.raises(ValueError, match="default"):
+        default_name()
+
+
+# --- resolve and locate -----------------------------------------------------------------------------------------------
+
+
+def test_name_resolves_to_its_entry():
+    found = resolve("stylegan3-t-ffhq-1024")
+    assert found.url_or_path == ENTRIES["stylegan3-t-ffhq-1024"]["url"]
+    assert found.entry == ENTRIES["stylegan3-t-ffhq-1024"] and found.sha256 is None
+
+
+def test_checksum_of_an_entry_is_checked(package):
+    content = b"weights"
+    (package / "embedded" / "net.npz").write_bytes(content)
+    entry = {"url": "embedded:net.npz", "sha256": hashlib.sha256(content).hexdigest()}
+    (package / "pretrained.json").write_text(json.dumps({"net": entry}))
+    assert resolve("net").sha256 == entry["sha256"] and locate("net").read_bytes() == content
+    (package / "embedded" / "net.npz").write_bytes(b"other")
+    with pytest.raises(OSError, match=entry["sha256"]):
+        locate("net")
+
+
+def test_embedded_file_lies_in_the_package(package):
+    path = package / "embedded" / "mnist32.npz"
+    assert resolve("mnist32").url_or_path == resolve("embedded:mnist32.npz").url_or_path == str(path)
+    with pytest.raises(FileNotFoundError, match="mnist32.npz"):
+        locate("mnist32")
+    path.write_bytes(b"weights")
+    assert locate("mnist32") == path and locate("embedded:mnist32.npz") == path
+
+
+@pytest.mark.parametrize("name", ["", "../pretrained.json", "sub/net.npz"])
+def test_embedded_names_stay_in_their_folder(name):
+    with pytest.raises(ValueError, match="plain name"):
+        resolve(f"embedded:{name}")
+
+
+def test_addresses_and_paths_stand_for_themselves(tmp_path, monkeypatch):
+    path = tmp_path / "net.pkl"
+    path.write_bytes(b"x")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for source in ("https://127.0.0.1/net.pkl", path.as_uri(), str(path), path):
+        found = resolve(source)
+        assert (found.url_or_path, found.sha256, found.entry) == (str(source), None, None)
+    assert locate(path) == locate(path.as_uri()) == path
+    assert resolve("~/net.pkl").url_or_path == "~/net.pkl" and locate("~/net.pkl") == path
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("stylegan3-t-ffhq-1024x1024", "stylegan3-t-ffhq-1024"),
+        ("StyleGAN2-ADA-CIFAR10", "stylegan2-ada-cifar10"),
+        ("mnist", "mnist32"),
+        ("stylegan2-ada-metfaces-1024.pkl", "stylegan2-ada-metfaces-1024"),
+    ],
+)
+def test_close_names_are_suggested(typed, meant):
+    with pytest.raises(ValueError) as caught:
+        resolve(typed)
+    message = str(caught.value)
+    assert "\n" not in message and typed in message and str(pretrained.catalogue_path()) in message
+    assert re.search(r"did you mean (\S+?)[ ?]", message)[1] == meant
+
+
+def test_nothing_close_suggests_nothing():
+    with pytest.raises(ValueError, match=r"no such file or network name; \(all names: .*pretrained\.json\)$"):
+        resolve("zzzzqqqq")
