@@ -122,7 +122,7 @@ class Trainer:
         torch.set_rng_state(state["rng"].cpu())
 
     def train_step(self, real):
-        """One update of both networks on real images [N, 1, 32, 32] in [−1, 1]; returns the losses of G, D and the recovery of z."""
+        """One update of both networks on real images [N, 1, 32, 32] in [−1, 1]; the losses of G, D and recovery."""
         z = torch.randn(self.batch, Z_DIM, device=self.device)
         c = torch.zeros(self.batch, 0, device=self.device)
         self.D.requires_grad_(False)
@@ -198,7 +198,8 @@ def main(data, outdir, kimg, batch, lr, gamma, cbase, snap, seed, device):
         seen = trainer.step * batch
         if trainer.step % 200 == 0:
             rate = (trainer.step - first) * batch / (time.time() - start)
-            print(f"kimg {seen / 1000:7.1f}  G {loss_G:6.3f}  D {loss_D:6.3f}  z {recovery:5.3f}  {rate:5.0f} images/s", flush=True)
+            losses = f"G {loss_G:6.3f}  D {loss_D:6.3f}  z {recovery:5.3f}"
+            print(f"kimg {seen / 1000:7.1f}  {losses}  {rate:5.0f} images/s", flush=True)
         if seen // (snap * 1000) > (seen - batch) // (snap * 1000) or seen >= kimg * 1000:
             trainer.save(checkpoint)
             sample_grid(trainer.G_ema, outdir / f"samples{seen // 1000:05d}.png", device)

@@ -33,7 +33,9 @@ def load_with_code(path, key):
     """
     with open(path, "rb") as file:
         click.secho(
-            f"{path}: the Python code inside this file now runs, with all your rights on this machine", fg="red", err=True
+            f"{path}: the Python code inside this file now runs, with all your rights on this machine",
+            fg="red",
+            err=True,
         )
         try:
             with stand_ins():
@@ -112,7 +114,7 @@ class CodeUnpickler(pickle.Unpickler):
             return storage_on_cpu
         try:
             found = super().find_class(module, name)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 importing runs code, which may raise anything
             return missing_class(error)
         return functools.partial(self.reconstruct, found) if (module, name) == RECONSTRUCT else found
 
@@ -122,7 +124,7 @@ class CodeUnpickler(pickle.Unpickler):
         if source not in self.failed:
             try:
                 return function(meta)
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit) as error:  # noqa: BLE001 the file's code may raise anything
                 self.failed[source] = missing_class(error)()
         return self.failed[source]
 
@@ -192,7 +194,7 @@ class ForeignGenerator(Generator):
 
     def mapping(self, z, c, truncation_psi=1, truncation_cutoff=None):
         """ws [N, num_ws, w_dim] of z [N, z_dim] and c [N, c_dim]. Raises ValueError where it cannot truncate."""
-        kwargs = dict(truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+        kwargs = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff}
         for name, neutral in (("truncation_psi", 1), ("truncation_cutoff", None)):
             if name not in self.accepted and kwargs.pop(name) != neutral:
                 raise ValueError(f"the mapping network of this file takes no {name}")

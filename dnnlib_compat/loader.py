@@ -48,7 +48,7 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
 
 
 def sniff(path):
-    """"npz" or "pickle", told from the first bytes. Raises NetworkFileError for anything else, and says what it is."""
+    """ "npz" or "pickle", told from the first bytes. Raises NetworkFileError for anything else, and says what it is."""
     with open(path, "rb") as file:
         head = file.read(512)
     if not head:
@@ -66,7 +66,7 @@ def sniff(path):
         if "config.npy" in names:
             return "npz"
         raise NetworkFileError(
-            f"{path}: an archive of another kind (a torch.save checkpoint or data set), not a StyleGAN2/3 network pickle"
+            f"{path}: an archive of another kind (a torch.save checkpoint or data set), not a StyleGAN network pickle"
         )
     if head[0] == 0x80 or head[:1] in b"(}]cd":
         return "pickle"

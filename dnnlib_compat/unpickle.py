@@ -183,7 +183,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
         try:
             return ALLOWED[module, name]
         except KeyError:
-            raise UnsafePickleError(f"it asks for {module}.{name}, which is not on the list of harmless names") from None
+            raise UnsafePickleError(f"it asks for {module}.{name}, which is not on the list of safe names") from None
 
 
 def read_pickle(path):

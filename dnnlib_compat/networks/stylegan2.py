@@ -163,7 +163,9 @@ class SynthesisBlock(torch.nn.Module):
                 conv_clamp=conv_clamp,
                 **layer_kwargs,
             )
-        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution, conv_clamp=conv_clamp, **layer_kwargs)
+        self.conv1 = SynthesisLayer(
+            out_channels, out_channels, w_dim, resolution, conv_clamp=conv_clamp, **layer_kwargs
+        )
         self.num_torgb = int(is_last or architecture == "skip")
         if self.num_torgb:
             self.torgb = ToRGBLayer(out_channels, img_channels, w_dim, conv_clamp=conv_clamp)
@@ -222,7 +224,7 @@ class SynthesisNetwork(torch.nn.Module):
         if architecture not in ("orig", "skip", "resnet"):
             raise ValueError(f"architecture must be orig, skip or resnet, not {architecture!r}")
         if torch.as_tensor(resample_filter).ndim > 1:
-            raise ValueError("resample_filter must be a list of taps (separable); a two-dimensional one is not supported")
+            raise ValueError("resample_filter must be a list of taps; a two-dimensional one is not supported")
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
         self.block_resolutions = [2**i for i in range(2, int(math.log2(img_resolution)) + 1)]
         channels = {res: min(channel_base // res, channel_max) for res in self.block_resolutions}

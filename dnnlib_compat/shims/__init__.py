@@ -69,14 +69,14 @@ def importable(package):
 def stand_ins():
     """Let the stand-ins be imported inside the block, each package only where the user has none of that name.
 
-    Yields the set of package names that are stood in for. The modules stay alive in whatever imported them.
+    Afterwards they are found no more, and stay alive in whatever imported them.
     """
     with _LOCK:
         packages = {package for package in ("dnnlib", "torch_utils") if not importable(package)}
         added = {name: module for name, module in MODULES.items() if name.partition(".")[0] in packages}
         sys.modules.update(added)
         try:
-            yield packages
+            yield
         finally:
             for name in added:
                 sys.modules.pop(name, None)

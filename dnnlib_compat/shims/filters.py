@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from dnnlib_compat.networks import ops
 from dnnlib_compat.shims.util import EasyDict
 
+SQRT_2 = math.sqrt(2)
+
 
 def _pair(size):
     """(x, y) of one number or two."""
@@ -155,7 +157,7 @@ def filtered_lrelu(
     up=1,
     down=1,
     padding=0,
-    gain=math.sqrt(2),
+    gain=SQRT_2,
     slope=0.2,
     clamp=None,
     flip_filter=False,

@@ -1,0 +1,53 @@
+"""build_atlas: compute the volumes of many latents once, to sample from them ever after."""
+
+from pathlib import Path
+
+import click
+
+from cli.atlases import build_with_progress
+from cli.options import (
+    IntRanges,
+    atlas_options,
+    check_psi,
+    network_options,
+    open_network,
+    reports_errors,
+    truncation_options,
+)
+from latent_plugins.atlas import make_settings
+
+
+@click.command()
+@network_options
+@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Folder of the atlas.")
+@click.option("--space", default="style", show_default=True, help="style, pixel or w:pixel.")
+@atlas_options
+@click.option("--top-k", type=click.IntRange(min=1), help="Singular values to store; by default all, 128 at most.")
+@click.option("--base", type=click.Choice(["prior", "uniform"]), default="prior", show_default=True, help="Base.")
+@click.option("--radius", type=float, default=1.0, show_default=True, help="Half side of the uniform base's cube.")
+@click.option("--class", "classes", type=IntRanges(), help="Classes of a conditional network; all by default.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the candidates.")
+@truncation_options
+@reports_errors
+def main(network, device, allow_code, outdir, psi, cutoff, **settings):
+    """Compute the singular values of a generator's Jacobian at many latents and store them.
+
+    An interrupted build goes on where it stopped when the same command is given again.
+
+    \b
+    build_atlas --outdir=atlas --space=style --candidates=250000
+    build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl --method=projected
+    """
+    check_psi(psi)
+    generator, _, _ = open_network(network, device, allow_code)
+    settings = make_settings(generator, psi=1 if psi is None else psi, cutoff=cutoff, **settings)
+    atlas = build_with_progress(generator, outdir, settings)
+    volume = atlas.log_volume(label=None if atlas.classes is None else atlas.classes[0])
+    click.echo(
+        f"{outdir}: {settings.candidates} candidates, {settings.top_k} singular values each, log-volume "
+        f"{volume.mean():.2f} ± {volume.std():.2f} nats"
+    )
+
+
+if __name__ == "__main__":
+    main()

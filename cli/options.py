@@ -1,0 +1,206 @@
+"""Option types, shared option groups and error reporting of the commands."""
+
+import contextlib
+import functools
+import os
+import re
+import tempfile
+import warnings
+from pathlib import Path
+
+import click
+import torch
+
+from dnnlib_compat.loader import load_network
+from dnnlib_compat.pretrained import catalogue, default_name
+
+MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no more
+
+
+class IntRanges(click.ParamType):
+    """`0,2,5-7` → [0, 2, 5, 6, 7], as the official commands read seeds."""
+
+    name = "ints"
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        numbers = []
+        for part in value.split(","):
+            match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+            if not match:
+                self.fail(f"{part!r} is neither a number nor a range; write for example 0,2,5-7", param, ctx)
+            first, last = int(match[1]), int(match[2] or match[1])
+            if last < first:
+                self.fail(f"the range {part.strip()} runs backwards; write {last}-{first}", param, ctx)
+            if last > MAX_SEED:
+                self.fail(f"{last} is too large, the largest number is {MAX_SEED}", param, ctx)
+            if last - first > 10_000_000:
+                self.fail(f"the range {part.strip()} has more than ten million numbers", param, ctx)
+            numbers.extend(range(first, last + 1))
+        return numbers
+
+
+class Vector2(click.ParamType):
+    """`0.3,1` → (0.3, 1.0)."""
+
+    name = "vec2"
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        try:
+            x, y = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a pair of numbers; write for example 0.3,1", param, ctx)
+        return x, y
+
+
+class MemorySize(click.ParamType):
+    """`512MB`, `2GB`, `2GiB` or bytes → bytes."""
+
+    name = "size"
+    units = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?)i?b?\s*", value.lower())
+        if not match:
+            self.fail(f"{value!r} is not a size; write for example 512MB or 2GB", param, ctx)
+        return int(float(match[1]) * self.units[match[2]])
+
+
+class Device(click.ParamType):
+    """A torch device that exists here."""
+
+    name = "device"
+
+    def convert(self, value, param, ctx):
+        try:
+            device = torch.device(value)
+        except RuntimeError:
+            self.fail(f"{value!r} is not a device; write cpu, cuda or cuda:1", param, ctx)
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            self.fail(f"{value} is not available here ({torch.cuda.device_count()} GPUs found); use cpu", param, ctx)
+        if device.type not in ("cpu", "cuda"):
+            self.fail(f"{value!r} is not supported; write cpu or cuda", param, ctx)
+        return device
+
+
+def default_device():
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def apply_options(options):
+    """One decorator for a list of click options, kept in their order."""
+
+    def decorate(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+network_options = apply_options(
+    [
+        click.option("--network", metavar="FILE|URL|NAME", help="Network; by default the embedded MNIST one."),
+        click.option(
+            "--device", type=Device(), default=default_device, help="cpu, cuda or cuda:N; a GPU if there is one."
+        ),
+        click.option("--allow-code", is_flag=True, help="Run the code inside the pickle: only if you trust it."),
+    ]
+)
+
+# What decides the numbers of an atlas, wherever one is built.
+atlas_options = apply_options(
+    [
+        click.option("--candidates", type=click.IntRange(min=1), help="Latents whose volume is computed, per class."),
+        click.option("--domain", type=click.Choice(["sphere", "gaussian"]), help="Where latents live; by family."),
+        click.option(
+            "--method", type=click.Choice(["exact", "projected"]), default="exact", show_default=True, help="Spectra."
+        ),
+        click.option("--projection", type=click.IntRange(min=1), default=256, show_default=True, metavar="P",
+                     help="Output dimensions of the projected method."),
+        click.option("--max-memory", type=MemorySize(), metavar="SIZE", help="Bound for the spectra, e.g. 2GB."),
+    ]
+)  # fmt: skip
+
+truncation_options = apply_options(
+    [
+        click.option("--trunc", "psi", type=float, help="Truncation psi.  [default: 1; 0.7 with --sampler=truncation]"),
+        click.option(
+            "--trunc-cutoff", "cutoff", type=click.IntRange(min=0), help="Layers to truncate; by default all."
+        ),
+    ]
+)
+
+
+def open_network(network, device, allow_code):
+    """(generator, source, catalogue entry or {}) for the options of `network_options`."""
+    source = network or default_name()
+    click.echo(f'Loading networks from "{source}"...')
+    generator = load_network(source, device=device, allow_code=allow_code)
+    return generator, source, catalogue().get(source, {})
+
+
+def check_psi(psi):
+    """psi itself; a click error when it is no usable number."""
+    if psi is not None and not -10 <= psi <= 10:
+        raise click.BadParameter(f"{psi} is not a truncation psi; it lies between 0 and 1, sometimes a little beyond")
+    return psi
+
+
+def prepare_folder(path):
+    """Create the output folder and make sure that files can be written there, before any work is done."""
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        pass
+    return path
+
+
+def reports_errors(command):
+    """Turn what bad input raises into one line and exit code 1; show warnings as one line each."""
+
+    @functools.wraps(command)
+    def wrapped(*args, **kwargs):
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *rest, **options: click.secho(
+                f"warning: {one_line(message)}", fg="yellow", err=True
+            )
+            warnings.simplefilter("always", UserWarning)
+            try:
+                return command(*args, **kwargs)
+            except (ValueError, NotImplementedError) as error:
+                raise click.ClickException(one_line(error)) from None
+            except torch.OutOfMemoryError:
+                raise click.ClickException("out of GPU memory: lower --batch or --max-memory") from None
+            except MemoryError:
+                raise click.ClickException("out of memory: lower --batch or --max-memory") from None
+            except OSError as error:
+                raise click.ClickException(os_message(error)) from None
+
+    return wrapped
+
+
+def one_line(message):
+    return " ".join(str(message).split())
+
+
+def os_message(error):
+    """`path: reason` for an operating system's error; our own messages as they are."""
+    if error.strerror is None:
+        return one_line(error)
+    path = f"{os.fspath(error.filename)}: " if error.filename is not None else ""
+    return f"{path}{error.strerror}"
+
+
+@contextlib.contextmanager
+def progress(label, length):
+    """A click progress bar with rate and time left, on stderr."""
+    import sys
+
+    with click.progressbar(length=length, label=label, show_eta=True, show_pos=True, file=sys.stderr) as bar:
+        yield bar

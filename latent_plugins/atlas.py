@@ -1,0 +1,366 @@
+"""Atlas: candidates and the singular values of the map at each of them, on disk.
+
+An atlas is a folder: `atlas.json` (what was computed, of which network) and one `.npy` file of float32 singular values
+[rows, top_k] a shard. Latents are not stored: candidate i is a pure function of the atlas seed and i. Every file is
+written under a temporary name and renamed, so that a build can stop anywhere and go on later; since the shards and the
+rows computed together are fixed at the start, the result is the same to the last byte.
+"""
+
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dnnlib_compat.util import atomic_output
+from latent_plugins.candidates import PROJECTION, candidate_latents, uniforms
+from latent_plugins.fingerprint import fingerprint
+from latent_plugins.spaces import canonical_space, default_domain, get_space
+from latent_plugins.spectrum import METHODS, default_memory, spectrum
+
+FORMAT = 1
+SHARD = 1000
+LOG_EPSILON = 1e-12  # keeps the log of a vanishing singular value finite
+
+# Candidates of an atlas that nobody gave a number for: what a couple of minutes on a small machine allow.
+DEFAULT_CANDIDATES = {"z:w": 20_000, "z:pixel": 2_000, "w:pixel": 2_000}
+
+
+class AtlasError(ValueError):
+    """An atlas that cannot be used: unfinished, damaged, or made with another network or other settings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AtlasSettings:
+    """Everything that decides an atlas's numbers. `classes` is None for unconditional networks; `candidates` counts
+    per class. `max_memory` (bytes) is part of it because it decides which rows are computed together."""
+
+    network: str
+    z_dim: int
+    c_dim: int
+    space: str
+    domain: str
+    candidates: int
+    top_k: int
+    base: str
+    radius: float
+    seed: int
+    psi: float
+    cutoff: int | None
+    method: str
+    projection: int | None
+    classes: tuple | None
+    max_memory: int
+    format: int = FORMAT
+
+    def differences(self, other):
+        """The names of the settings in which two atlases differ in substance (the memory bound aside)."""
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        return [name for name in mine if name != "max_memory" and mine[name] != theirs[name]]
+
+
+def make_settings(
+    generator,
+    *,
+    space="style",
+    candidates=None,
+    top_k=None,
+    domain=None,
+    base="prior",
+    radius=1.0,
+    seed=0,
+    psi=1,
+    cutoff=None,
+    method="exact",
+    projection=256,
+    classes=None,
+    max_memory=None,
+):
+    """AtlasSettings for a generator, with its defaults filled in and every value checked.
+
+    top_k: singular values stored per candidate, by default all up to 128. classes: class indices of a conditional
+    network, by default all. Raises ValueError with the offending value and what would be right.
+    """
+    name = canonical_space(space)
+    domain = domain or default_domain(generator)
+    if generator.c_dim == 0 and classes is not None:
+        raise ValueError("classes were given, but the network is unconditional")
+    if generator.c_dim > 0:
+        classes = tuple(range(generator.c_dim)) if classes is None else tuple(sorted(set(classes)))
+        bad = [k for k in classes if not 0 <= k < generator.c_dim]
+        if bad:
+            raise ValueError(f"class {bad[0]} is out of range, the network has classes 0 to {generator.c_dim - 1}")
+    if base == "uniform" and domain == "sphere":
+        raise ValueError("on the sphere the prior is the uniform measure: use base prior, or domain gaussian")
+    if not radius > 0:
+        raise ValueError(f"the radius of the uniform base measure must be positive, not {radius}")
+    if method not in METHODS:
+        raise ValueError(f"unknown spectrum method {method!r}; known methods: {', '.join(METHODS)}")
+    label = None if generator.c_dim == 0 else one_hot([0], generator.c_dim)
+    space_map = get_space(generator, name, c=label, domain=domain)
+    limit = min(space_map.max_rank, projection) if method == "projected" else space_map.max_rank
+    if top_k is None:
+        top_k = min(limit, 128)
+    if not 1 <= top_k <= limit:
+        raise ValueError(f"top-k {top_k} is outside 1 to {limit}, the rank of the space {name} here")
+    if name == "z:w":
+        psi, cutoff = 1, None  # truncation scales every volume by the same factor, which no weight sees
+    candidates = DEFAULT_CANDIDATES[name] if candidates is None else candidates
+    if candidates < 1:
+        raise ValueError(f"the number of candidates must be positive, not {candidates}")
+    device = next(generator.parameters()).device
+    return AtlasSettings(
+        network=fingerprint(generator),
+        z_dim=generator.z_dim,
+        c_dim=generator.c_dim,
+        space=name,
+        domain=domain,
+        candidates=candidates,
+        top_k=top_k,
+        base=base,
+        radius=float(radius) if base == "uniform" else 1.0,
+        seed=seed,
+        psi=float(psi),
+        cutoff=cutoff,
+        method=method,
+        projection=projection if method == "projected" else None,
+        classes=classes,
+        max_memory=default_memory(device) if max_memory is None else max_memory,
+    )
+
+
+def one_hot(indices, n):
+    """Float32 labels [len(indices), n]."""
+    return torch.eye(n)[list(indices)]
+
+
+def shard_files(settings):
+    """[(file name, class index or None, first row, last row + 1)] of an atlas, in order."""
+    shards = []
+    for label in settings.classes or (None,):
+        prefix = "" if label is None else f"class{label:04d}-"
+        for number, start in enumerate(range(0, settings.candidates, SHARD)):
+            stop = min(start + SHARD, settings.candidates)
+            shards.append((f"{prefix}shard{number:05d}.npy", label, start, stop))
+    return shards
+
+
+def compute_shard(generator, settings, label, start, stop):
+    """Singular values float32 [stop − start, top_k] of the candidates `start` to `stop` of a class."""
+    device = next(generator.parameters()).device
+    c = None if label is None else one_hot([label], settings.c_dim)
+    space_map = get_space(
+        generator, settings.space, c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain
+    )
+    z = _candidates(settings, np.arange(start, stop), label).to(device)
+    options = {}
+    if settings.method == "projected":
+        # One projection for the whole atlas: volumes of different candidates must be comparable.
+        key = int(uniforms([0], 1, seed=settings.seed, stream=PROJECTION)[0, 0] * 2**53)
+        options = dict(projection=settings.projection, generator=torch.Generator().manual_seed(key))
+    with torch.no_grad():
+        x = space_map.enter(z)
+    sigma = spectrum(
+        space_map, x, top_k=settings.top_k, method=settings.method, max_memory=settings.max_memory, **options
+    )
+    return sigma.cpu().numpy()
+
+
+def build(generator, path, settings, *, on_progress=None):
+    """Compute what is missing of the atlas at `path` and return it opened.
+
+    Goes on where an interrupted build stopped. on_progress(rows done, rows in all, rows found already done) is called
+    after every shard. Raises AtlasError when the folder holds an atlas with other settings.
+    """
+    path = Path(path)
+    settings = _claim(path, settings)
+    shards = shard_files(settings)
+    todo = [shard for shard in shards if not (path / shard[0]).exists()]
+    total = settings.candidates * len(settings.classes or (None,))
+    found = done = total - sum(stop - start for _, _, start, stop in todo)
+    for name, label, start, stop in todo:
+        sigma = compute_shard(generator, settings, label, start, stop)
+        with atomic_output(path / name) as tmp, open(tmp, "wb") as file:
+            np.save(file, sigma)
+        done += stop - start
+        if on_progress is not None:
+            on_progress(done, total, found)
+    return open_atlas(path)
+
+
+def _claim(path, settings):
+    """Create the folder and its `atlas.json`, or check that they are of the same atlas; the settings to use."""
+    header = path / "atlas.json"
+    if header.exists():
+        existing = read_settings(path)
+        differing = existing.differences(settings)
+        if differing:
+            name = differing[0]
+            raise AtlasError(
+                f"{path} holds an atlas with another {name} ({getattr(existing, name)}, wanted "
+                f"{getattr(settings, name)}): choose another folder, or remove this one"
+            )
+        return existing
+    if path.exists() and any(path.iterdir()):
+        raise AtlasError(f"{path} is a folder with other files in it: choose an empty or a new one")
+    path.mkdir(parents=True, exist_ok=True)
+    with atomic_output(header) as tmp:
+        tmp.write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
+    return settings
+
+
+def read_settings(path):
+    """AtlasSettings of the folder `path`. Raises AtlasError when it is no atlas."""
+    header = Path(path) / "atlas.json"
+    try:
+        fields = json.loads(header.read_text())
+        if fields.get("classes") is not None:
+            fields["classes"] = tuple(fields["classes"])
+        if fields.get("format") != FORMAT:
+            raise AtlasError(f"{path}: an atlas of format {fields.get('format')}, this version reads {FORMAT}")
+        return AtlasSettings(**fields)
+    except FileNotFoundError:
+        raise AtlasError(f"{path}: no atlas (there is no atlas.json in it)") from None
+    except (AttributeError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AtlasError(f"{header}: damaged ({error})") from None
+
+
+def _candidates(settings, indices, label):
+    return candidate_latents(
+        indices, settings.z_dim, seed=settings.seed, base=settings.base, radius=settings.radius, label=label
+    )
+
+
+class Atlas:
+    """A finished table of candidates and spectra; per class for conditional networks.
+
+    Attributes: `settings` (AtlasSettings, or None for a published `.npz` file), `z_dim`, `top_k` (singular values
+    stored), `classes` (tuple or None). Every method takes `label`, a class index, for conditional atlases.
+    """
+
+    def __init__(self, path, tables, *, settings=None, latents=None):
+        self.path = path
+        self.settings = settings
+        self._tables = tables  # {label or None: float32 [N, k]}
+        self._latents = latents  # {label or None: float32 [N, z_dim]}, or None when a function of the settings
+        self.top_k = next(iter(tables.values())).shape[1]
+        self.z_dim = settings.z_dim if settings else next(iter(latents.values())).shape[1]
+        self.classes = None if None in tables else tuple(tables)
+
+    @staticmethod
+    def build(generator, path, *, on_progress=None, **settings):
+        """`make_settings` and `build` in one call."""
+        return build(generator, path, make_settings(generator, **settings), on_progress=on_progress)
+
+    @staticmethod
+    def open(path):
+        """`open_atlas`."""
+        return open_atlas(path)
+
+    def spectra(self, label=None):
+        """Singular values float32 [N, top_k], descending, candidate by candidate."""
+        return self._tables[self._check(label)]
+
+    def latents(self, indices, label=None):
+        """The z of candidates: float32 tensor [len(indices), z_dim]."""
+        label = self._check(label)
+        indices = np.asarray(indices, dtype=np.int64)
+        if self._latents is not None:
+            return torch.from_numpy(self._latents[label][indices])
+        return _candidates(self.settings, indices, label)
+
+    def log_volume(self, top_k=None, label=None):
+        """Σ log(σ_i + ε) over the `top_k` largest singular values: float64 [N].
+
+        NaN marks candidates whose spectrum is zero or not finite; how many there are is warned about. Raises
+        ValueError when the atlas stores fewer singular values.
+        """
+        top_k = self.top_k if top_k is None else top_k
+        if not 1 <= top_k <= self.top_k:
+            raise ValueError(f"top-k {top_k} is outside 1 to {self.top_k}, the singular values that the atlas stores")
+        sigma = self.spectra(label)[:, :top_k].astype(np.float64)
+        usable = np.isfinite(sigma).all(axis=1) & (sigma > 0).any(axis=1)
+        volume = np.full(len(sigma), np.nan)
+        volume[usable] = np.log(sigma[usable] + LOG_EPSILON).sum(axis=1)
+        dropped = len(sigma) - int(usable.sum())
+        if dropped:
+            text = f"{dropped} of {len(sigma)} candidates have a zero or non-finite spectrum and are dropped"
+            warnings.warn(text, stacklevel=2)
+        return volume
+
+    def check_network(self, generator):
+        """Raise AtlasError when the atlas was made with another network."""
+        if self.settings is not None and self.settings.network != fingerprint(generator):
+            raise AtlasError(f"{self.path}: an atlas of another network, build one for this network")
+        if self.z_dim != generator.z_dim:
+            raise AtlasError(f"{self.path}: latents of {self.z_dim} dimensions, the network takes {generator.z_dim}")
+        if (self.classes is None) != (generator.c_dim == 0):
+            kind = "an unconditional" if self.classes is None else "a conditional"
+            raise AtlasError(f"{self.path}: an atlas of {kind} network, the network given is not")
+
+    def _check(self, label):
+        if self.classes is None and label is not None:
+            raise ValueError(f"class {label} was asked for, but the atlas is of an unconditional network")
+        if label not in self._tables:
+            known = ", ".join(map(str, self.classes))
+            raise ValueError(f"the atlas has no class {label}; its classes: {known}")
+        return label
+
+
+def open_atlas(path):
+    """The atlas in a folder, or in a `.npz` file of the papers' authors.
+
+    Raises AtlasError when it is unfinished, damaged, or no atlas; OSError when it cannot be read.
+    """
+    path = Path(path)
+    if path.is_file():
+        return _open_published(path)
+    settings = read_settings(path)
+    shards = shard_files(settings)
+    missing = [name for name, *_ in shards if not (path / name).exists()]
+    if missing:
+        done = len(shards) - len(missing)
+        raise AtlasError(f"{path}: unfinished ({done} of {len(shards)} shards); run build_atlas again to go on")
+    parts = {label: [] for label in settings.classes or (None,)}
+    for name, label, start, stop in shards:
+        try:
+            rows = np.load(path / name, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise AtlasError(f"{path / name}: damaged ({error}); remove it and run build_atlas again") from None
+        if rows.shape != (stop - start, settings.top_k) or rows.dtype != np.float32:
+            raise AtlasError(f"{path / name}: damaged (its shape is {rows.shape}); remove it and run build_atlas again")
+        parts[label].append(rows)
+    return Atlas(path, {label: np.concatenate(rows) for label, rows in parts.items()}, settings=settings)
+
+
+def _open_published(path):
+    """An `.npz` with `latents` [..., N, z_dim], `svds` [..., N, k] and, sometimes, one-hot `labels` [..., N, classes].
+
+    Extra leading axes are flattened; rows of zeros are unfinished work and are left out.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in ("latents", "svds", "labels") if name in file.files}
+    except Exception as error:  # numpy raises many kinds on files that are no archives
+        raise AtlasError(f"{path}: not an atlas ({type(error).__name__}: {error})") from None
+    missing = [name for name in ("latents", "svds") if name not in arrays]
+    if missing:
+        raise AtlasError(f"{path}: not an atlas, it has no array {' and '.join(map(repr, missing))}")
+    flat = {name: array.reshape(-1, array.shape[-1]).astype(np.float32) for name, array in arrays.items()}
+    if len({len(array) for array in flat.values()}) > 1:
+        sizes = ", ".join(f"{len(array)} {name}" for name, array in flat.items())
+        raise AtlasError(f"{path}: its arrays have different lengths ({sizes})")
+    finished = flat["svds"].any(axis=1)
+    if not finished.any():
+        raise AtlasError(f"{path}: every row of its svds is zero, nothing was computed")
+    latents, sigma = flat["latents"][finished], -np.sort(-flat["svds"][finished], axis=1)
+    if "labels" not in flat:
+        return Atlas(path, {None: sigma}, latents={None: latents})
+    label = flat["labels"][finished].argmax(axis=1)
+    return Atlas(
+        path,
+        {int(k): sigma[label == k] for k in np.unique(label)},
+        latents={int(k): latents[label == k] for k in np.unique(label)},
+    )

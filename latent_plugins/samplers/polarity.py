@@ -1,0 +1,103 @@
+"""MaGNET and Polarity: candidates weighted by a power of the generator's local volume."""
+
+import numpy as np
+import torch
+
+from latent_plugins.candidates import CHOICE, gumbels, uniforms
+from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
+from latent_plugins.weights import degeneracy, gumbel_order, inverse_cdf, log_weights, warn_if_degenerate
+
+
+class PolaritySampler(Sampler):
+    """Draws candidates of an atlas with probability ∝ volume^ρ ("Polarity Sampling", Humayun et al. 2022).
+
+    ρ > 0 goes to anti-modes, ρ < 0 to modes, ρ = 0 is the base measure. Draws are without replacement unless
+    `replacement`: the whole atlas is put into one weighted random order and seed s is its s-th element, so different
+    seeds never share a candidate. `top_k`: how many singular values make the volume, by default all that are stored.
+
+    Raises AtlasError when the atlas is of another network, ValueError for a top_k or class that it does not hold.
+    """
+
+    name = "polarity"
+    needs_atlas = True
+
+    def __init__(self, generator, atlas, *, rho, top_k=None, replacement=False):
+        atlas.check_network(generator)
+        self.atlas, self.rho, self.top_k, self.replacement = atlas, rho, top_k, replacement
+        self.c_dim = generator.c_dim
+        self._per_class = {}
+
+    def degeneracy(self, label=None):
+        """The Degeneracy (effective sample size, largest weight) of the weights of a class."""
+        return degeneracy(self._weights(label)[1])
+
+    def draw(self, seeds, c=None):
+        """See Sampler.draw. Raises ValueError for a seed beyond the atlas when drawing without replacement."""
+        seeds = np.asarray(seeds, dtype=np.int64)
+
+        def pick(label, logw, wanted):
+            if self.replacement:
+                u = [np.random.RandomState(s).random_sample() for s in wanted]
+                return inverse_cdf(logw, np.array(u))
+            # The order is the atlas's own: its seed decides the noise.
+            seed = self.atlas.settings.seed if self.atlas.settings else 0
+            order = gumbel_order(logw, gumbels(len(logw), seed=seed, substream=0 if label is None else label + 1))
+            if wanted.max() >= len(order):
+                raise ValueError(
+                    f"seed {wanted.max()} is beyond the {len(order)} usable candidates of the atlas: build one with "
+                    "more candidates, or draw with replacement"
+                )
+            return order[wanted]
+
+        return self._collect(seeds, c, pick)
+
+    def sample(self, n, generator, c=None):
+        """See Sampler.sample. Raises ValueError when more latents are asked for than there are candidates."""
+        seed = torch_seed(generator)
+
+        def pick(label, logw, wanted):
+            substream = 0 if label is None else label + 1
+            if self.replacement:
+                u = uniforms(np.arange(len(wanted)), 1, seed=seed, stream=CHOICE, substream=substream)[:, 0]
+                return inverse_cdf(logw, u)
+            order = gumbel_order(logw, gumbels(len(logw), seed=seed, substream=substream))
+            if len(wanted) > len(order):
+                raise ValueError(
+                    f"{len(wanted)} samples are more than the {len(order)} usable candidates of the atlas: build one "
+                    "with more candidates, or draw with replacement"
+                )
+            return order[: len(wanted)]
+
+        return self._collect(np.arange(n), c, pick)
+
+    def _collect(self, numbers, c, pick):
+        """Latents for `numbers`, class by class: pick(label, log-weights, numbers of that class) → candidates."""
+        c = check_labels(c, len(numbers), self.c_dim)
+        labels = c.argmax(dim=1).numpy() if self.c_dim else np.zeros(len(numbers), dtype=np.int64)
+        z = torch.empty(len(numbers), self.atlas.z_dim)
+        index = np.empty(len(numbers), dtype=np.int64)
+        log_volume = np.empty(len(numbers))
+        for k in np.unique(labels):
+            label = int(k) if self.c_dim else None
+            here = labels == k
+            volume, logw = self._weights(label)
+            warn_if_degenerate(degeneracy(logw), int(here.sum()))
+            index[here] = pick(label, logw, numbers[here])
+            log_volume[here] = volume[index[here]]
+            z[torch.from_numpy(here)] = self.atlas.latents(index[here], label)
+        return Latents(z, c, index, log_volume)
+
+    def _weights(self, label):
+        if label not in self._per_class:
+            volume = self.atlas.log_volume(self.top_k, label)
+            self._per_class[label] = volume, log_weights(volume, self.rho)
+        return self._per_class[label]
+
+
+class MagnetSampler(PolaritySampler):
+    """Uniform on the generator's manifold: ρ = 1 ("MaGNET", Humayun et al. 2022, Algorithm 1)."""
+
+    name = "magnet"
+
+    def __init__(self, generator, atlas, *, top_k=None, replacement=False):
+        super().__init__(generator, atlas, rho=1.0, top_k=top_k, replacement=replacement)

@@ -1,0 +1,71 @@
+"""Sampling weights from log-volumes, in log space: |ρ| of any size neither overflows nor divides by zero."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+import scipy.special
+
+
+def log_weights(log_volume, rho):
+    """Normalised log-weights ρ·log-volume − log Σ exp(…): float64 [N]; −inf for candidates whose volume is NaN.
+
+    Weight ∝ volume^ρ ("Polarity Sampling", Eq. 3; ρ = 1 is MaGNET). Raises ValueError when no candidate is usable or ρ
+    is not finite.
+    """
+    if not np.isfinite(rho):
+        raise ValueError(f"rho must be a finite number, not {rho}")
+    usable = np.isfinite(log_volume)
+    if not usable.any():
+        raise ValueError("no candidate has a usable spectrum")
+    logits = np.where(usable, rho * np.where(usable, log_volume, 0.0), -np.inf)
+    logits -= logits.max()
+    return logits - scipy.special.logsumexp(logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Degeneracy:
+    """How uneven a set of weights is: number of usable `candidates`, effective sample size 1/Σw̄², `largest` weight."""
+
+    candidates: int
+    effective_sample_size: float
+    largest: float
+
+    def __str__(self):
+        return (
+            f"{self.candidates} candidates, effective sample size {self.effective_sample_size:.1f}, "
+            f"largest weight {100 * self.largest:.3g} %"
+        )
+
+
+def degeneracy(logw):
+    """The Degeneracy of normalised log-weights [N]."""
+    ess = float(np.exp(-scipy.special.logsumexp(2 * logw)))
+    return Degeneracy(int(np.isfinite(logw).sum()), ess, float(np.exp(logw.max())))
+
+
+def warn_if_degenerate(found, asked):
+    """Warn when fewer than `asked` candidates effectively carry the weight, and say what would help."""
+    if found.effective_sample_size < asked:
+        warnings.warn(
+            f"degenerate weights: {found}, but {asked} samples are drawn; they will show little of what rho asks for. "
+            "More candidates, a smaller |rho| or a smaller top-k help",
+            stacklevel=2,
+        )
+
+
+def gumbel_order(logw, gumbel):
+    """Indices of the usable candidates in a weighted random order without replacement.
+
+    Sorting log-weight + Gumbel noise in descending order is drawing one candidate after the other, each time with
+    probability proportional to the weights that are left (Gumbel-max trick; Efraimidis and Spirakis 2006).
+    """
+    order = np.argsort(-(logw + gumbel), kind="stable")
+    return order[: int(np.isfinite(logw).sum())]
+
+
+def inverse_cdf(logw, u):
+    """Candidate indices for uniform numbers u: independent weighted draws with replacement."""
+    cumulative = np.cumsum(np.exp(logw))
+    index = np.searchsorted(cumulative / cumulative[-1], u, side="right")
+    return np.minimum(index, np.flatnonzero(np.isfinite(logw))[-1])
