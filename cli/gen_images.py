@@ -153,9 +153,8 @@ def choose_rho(rho, recommended):
 
 def apply_transform(generator, transform):
     """Set the user's transform where the network has one (StyleGAN3), as the official command does."""
-    layer = getattr(generator.synthesis, "input", None)
-    if hasattr(layer, "transform"):
-        layer.transform.copy_(transform)
+    if generator.input_transform is not None:
+        generator.input_transform.copy_(transform)
     elif not np.allclose(transform, np.eye(3)):
         warnings.warn("this network has no input transform; --translate and --rotate change nothing", stacklevel=2)
 

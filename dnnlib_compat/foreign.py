@@ -114,7 +114,7 @@ class CodeUnpickler(pickle.Unpickler):
             return storage_on_cpu
         try:
             found = super().find_class(module, name)
-        except Exception as error:  # noqa: BLE001 importing runs code, which may raise anything
+        except Exception as error:  # importing runs code, which may raise anything
             return missing_class(error)
         return functools.partial(self.reconstruct, found) if (module, name) == RECONSTRUCT else found
 
@@ -124,7 +124,7 @@ class CodeUnpickler(pickle.Unpickler):
         if source not in self.failed:
             try:
                 return function(meta)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 the file's code may raise anything
+            except (Exception, SystemExit) as error:  # the file's code may raise anything
                 self.failed[source] = missing_class(error)()
         return self.failed[source]
 
@@ -191,6 +191,16 @@ class ForeignGenerator(Generator):
             for name in names
             if accepts(part, name)
         }
+
+    @property
+    def w_avg(self):
+        """The average style [w_dim] of the file's mapping network, or None."""
+        return getattr(self.network.mapping, "w_avg", None)
+
+    @property
+    def input_transform(self):
+        """The 3×3 transform buffer of the file's synthesis network, or None."""
+        return getattr(getattr(self.network.synthesis, "input", None), "transform", None)
 
     def mapping(self, z, c, truncation_psi=1, truncation_cutoff=None):
         """ws [N, num_ws, w_dim] of z [N, z_dim] and c [N, c_dim]. Raises ValueError where it cannot truncate."""

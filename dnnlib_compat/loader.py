@@ -19,8 +19,11 @@ from dnnlib_compat.util import atomic_output
 FAMILY_MARKS = {"SynthesisInput": stylegan3.StyleGAN3Generator, "SynthesisBlock": stylegan2.StyleGAN2Generator}
 FAMILIES = {cls.family: cls for cls in FAMILY_MARKS.values()}
 
+ALLOW_CODE_HINT = "a fork with changed source? If you trust the file, --allow-code runs its own code"
+
 # What the constructors set themselves, so no file may.
 DERIVED_ARGUMENTS = {"self", "z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels"}
+TORCH_SAVE_MAGIC = 0x1950A86A20F9469CFC6C  # what files of old versions of torch.save begin with
 MAX_DIMENSION = 1 << 16
 
 
@@ -77,6 +80,8 @@ def select_record(content, key, path):
     """The module record stored under `key` in an official pickle's dictionary."""
     if isinstance(content, PersistentRecord):
         return content  # some forks pickle the generator alone
+    if content == TORCH_SAVE_MAGIC:
+        raise NetworkFileError(f"{path}: a torch.save checkpoint, not a StyleGAN network pickle")
     if not isinstance(content, dict):
         raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not the dictionary of an official pickle")
     record = content.get(key)
@@ -91,7 +96,12 @@ def build_from_record(record, path):
     """Our own network with the constructor arguments and tensors of an official one."""
     family = family_of(record, path)
     kwargs = constructor_arguments(record, family, path)
-    tensors = {name: value.decode() for name, value in record.tensors().items()}
+    tensors = {}
+    for name, value in record.tensors().items():
+        try:
+            tensors[name] = value.decode()
+        except NetworkFileError as error:
+            raise NetworkFileError(f"{path}: {name}: {error}; download the file again") from None
     return assemble(family, kwargs, tensors, path)
 
 
@@ -101,7 +111,9 @@ def family_of(record, path):
         if mark in names:
             return family
     listed = ", ".join(sorted(map(str, names)))
-    raise NetworkFileError(f"{path}: not a StyleGAN2 or StyleGAN3 generator, its classes are {listed}")
+    raise NetworkFileError(
+        f"{path}: not a StyleGAN2 or StyleGAN3 generator, its classes are {listed}; {ALLOW_CODE_HINT}"
+    )
 
 
 def constructor_arguments(record, family, path):
@@ -147,10 +159,7 @@ def check_keywords(kwargs, cls, where, path):
     accepted = set(inspect.signature(cls.__init__).parameters) - DERIVED_ARGUMENTS
     unknown = [str(name) for name in kwargs if name not in accepted]
     if unknown:
-        raise NetworkFileError(
-            f"{path}: unknown {where} argument {', '.join(unknown)}: a fork with changed source? "
-            "If you trust the file, --allow-code runs its own code"
-        )
+        raise NetworkFileError(f"{path}: unknown {where} argument {', '.join(unknown)}; {ALLOW_CODE_HINT}")
 
 
 def assemble(family, kwargs, tensors, path):
@@ -166,11 +175,14 @@ def assemble(family, kwargs, tensors, path):
     for name, tensor in tensors.items():
         if name in expected and tensor.shape != expected[name].shape:
             problems.append(f"{name} is {list(tensor.shape)} instead of {list(expected[name].shape)}")
-        elif not torch.isfinite(tensor).all():
-            problems.append(f"{name} holds NaN or infinity")
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise NetworkFileError(f"{path}: {broken[0]} holds NaN or infinity; the file is of a failed training run")
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise NetworkFileError(f"{path}: does not fit a {family.family}: {'; '.join(problems[:3])}{more}")
+        raise NetworkFileError(
+            f"{path}: does not fit a {family.family}: {'; '.join(problems[:3])}{more}; {ALLOW_CODE_HINT}"
+        )
     floats = {name: tensor.to(torch.float32).contiguous() for name, tensor in tensors.items()}
     network.load_state_dict(floats, assign=True)
     return network
@@ -179,8 +191,11 @@ def assemble(family, kwargs, tensors, path):
 def write_npz(network, path, dtype=np.float16):
     """Store a generator in this project's own format: a compressed `.npz` of its tensors and constructor arguments.
 
-    No pickle is involved. `dtype` float16 halves the size; scalars and filters stay float32.
+    No pickle is involved. `dtype` float16 halves the size; scalars and filters stay float32. Raises ValueError for a
+    network of another make (a fork's), whose classes this format does not know.
     """
+    if network.family not in FAMILIES:
+        raise ValueError(f"a network of the family {network.family!r} cannot be stored without its code")
     config = json.dumps(dict(family=network.family, kwargs=network.init_kwargs))
     arrays = {}
     for name, tensor in network.state_dict().items():

@@ -79,6 +79,9 @@ class TensorRecord:
         """The tensor, on the CPU wherever it was saved. Raises NetworkFileError when the payload is damaged."""
         try:
             storage = torch.load(io.BytesIO(self.storage.data), map_location="cpu", weights_only=True)
+            last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride))
+            if min(self.offset, *self.stride, 0) < 0 or min(self.size, default=1) > 0 and last >= len(storage):
+                raise ValueError("it lies outside its storage")  # set_ would grow the storage with whatever is there
             tensor = torch.empty(0, dtype=storage.dtype)
             tensor.set_(storage._untyped_storage, self.offset, self.size, self.stride)
         except Exception as error:  # torch.load raises many kinds on damaged payloads; none has run code
@@ -185,6 +188,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
         except KeyError:
             raise UnsafePickleError(f"it asks for {module}.{name}, which is not on the list of safe names") from None
 
+    def persistent_load(self, pid):
+        raise pickle.UnpicklingError("it refers to data outside of itself")
+
 
 def read_pickle(path):
     """The content of an official network pickle as containers, numbers and records.
@@ -196,7 +202,9 @@ def read_pickle(path):
         try:
             return _RestrictedUnpickler(file).load()
         except UnsafePickleError as error:
-            raise UnsafePickleError(f"{path}: refused, nothing from it has run: {error}") from None
+            raise UnsafePickleError(
+                f"{path}: refused, nothing from it has run: {error}; if you trust it: --allow-code"
+            ) from None
         except NetworkFileError as error:
             raise NetworkFileError(f"{path}: {error}") from None
         except (EOFError, pickle.UnpicklingError) as error:

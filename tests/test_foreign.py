@@ -130,7 +130,7 @@ class Fork:
         module = types.ModuleType("fork_networks")
         torch.manual_seed(0)
         with stand_ins():
-            exec(good.replace("PROLOGUE", ""), vars(module))  # noqa: S102 our own source, from above
+            exec(good.replace("PROLOGUE", ""), vars(module))  # our own source, from above
             self.network = module.Generator(**KWARGS)
         self.flag.unlink()
 
@@ -422,7 +422,8 @@ def by_definition(x, f, up, down, padding, flip_filter, gain):
 
 @pytest.mark.parametrize("taps", ["separable", "square", "none"])
 @pytest.mark.parametrize("up, down, padding", [
-    (1, 1, 0), (2, 1, 3), (1, 2, [2, 1]), (2, 2, [3, -1, 2, 4]), ([2, 1], 1, 2), (1, [1, 3], 3), ([1, 3], [2, 1], [4, 3]),
+    (1, 1, 0), (2, 1, 3), (1, 2, [2, 1]), (2, 2, [3, -1, 2, 4]),
+    ([2, 1], 1, 2), (1, [1, 3], 3), ([1, 3], [2, 1], [4, 3]),
 ])  # fmt: skip
 def test_upfirdn2d_is_what_it_says(taps, up, down, padding):
     torch.manual_seed(0)

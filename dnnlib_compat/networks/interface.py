@@ -45,6 +45,16 @@ class Generator(torch.nn.Module):
         self.img_channels = img_channels
         self.init_kwargs = init_kwargs
 
+    @property
+    def w_avg(self):
+        """The average style [w_dim] that truncation pulls towards, or None."""
+        return getattr(self.mapping, "w_avg", None)
+
+    @property
+    def input_transform(self):
+        """The 3×3 buffer with the user's inverse image transform (StyleGAN3), or None. Write into it with `copy_`."""
+        return getattr(getattr(self.synthesis, "input", None), "transform", None)
+
     def style(self, z, c):
         """The untruncated w [N, w_dim] of z [N, z_dim] and c [N, c_dim]."""
         return self.mapping(z, c)[:, 0]
@@ -52,7 +62,7 @@ class Generator(torch.nn.Module):
     def broadcast(self, w, truncation_psi=1, truncation_cutoff=None):
         """w [N, w_dim] → ws [N, num_ws, w_dim], truncated."""
         ws = w.unsqueeze(1).expand(-1, self.num_ws, -1)
-        return truncate_styles(ws, getattr(self.mapping, "w_avg", None), truncation_psi, truncation_cutoff)
+        return truncate_styles(ws, self.w_avg, truncation_psi, truncation_cutoff)
 
     def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, **synthesis_kwargs):
         """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]."""

@@ -48,7 +48,7 @@ def module_of(source):
         module = types.ModuleType(name)
         sys.modules[name] = module  # dataclasses and their like look their own module up there
         try:
-            exec(compile(source, f"<{name}>", "exec", dont_inherit=True), vars(module))  # noqa: S102 the point of it
+            exec(compile(source, f"<{name}>", "exec", dont_inherit=True), vars(module))  # the point of it
         except BaseException:
             del sys.modules[name]
             raise

@@ -40,5 +40,5 @@ class TruncationSampler(PriorSampler):
 
     def __init__(self, generator):
         super().__init__(generator)
-        if getattr(generator.mapping, "w_avg", None) is None:
+        if generator.w_avg is None:
             raise ValueError("this network tracks no average style, so it cannot be truncated; use the prior sampler")
