@@ -1,0 +1,45 @@
+"""The embedded MNIST classifier: a feature detector that needs no download."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dnnlib_compat.errors import NetworkFileError
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "embedded" / "mnist32-classifier.npz"
+
+
+class MnistClassifier(torch.nn.Module):
+    """Digits at 32×32: images [N, 1, 32, 32] in [−1, 1] → logits [N, 10]; `features` gives [N, 64], non-negative."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv0 = torch.nn.Conv2d(1, 16, 3, padding=1)
+        self.conv1 = torch.nn.Conv2d(16, 32, 3, padding=1)
+        self.conv2 = torch.nn.Conv2d(32, 64, 3, padding=1)
+        self.hidden = torch.nn.Linear(64 * 16, 64)
+        self.out = torch.nn.Linear(64, 10)
+
+    def features(self, images):
+        """The last hidden layer [N, 64] of images [N, 1, 32, 32] in [−1, 1]."""
+        x = images
+        for conv in (self.conv0, self.conv1, self.conv2):
+            x = F.max_pool2d(F.relu(conv(x)), 2)
+        return F.relu(self.hidden(x.flatten(1)))
+
+    def forward(self, images):
+        return self.out(self.features(images))
+
+
+def load_mnist_classifier(path=WEIGHTS):
+    """The trained classifier, in evaluation mode, float32, on the CPU. Raises NetworkFileError for a damaged file."""
+    network = MnistClassifier()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            network.load_state_dict({name: torch.from_numpy(file[name].astype(np.float32)) for name in file.files})
+    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise NetworkFileError(f"{path}: a truncated or damaged classifier file ({error})") from None
+    return network.eval().requires_grad_(False)
