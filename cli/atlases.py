@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 import time
 
 import click
@@ -14,26 +15,38 @@ PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
 
 
 def build_with_progress(generator, path, settings):
-    """`atlas.build` with a progress bar that tells rate and time left."""
+    """`atlas.build` that shows progress, rate and time left."""
     total = settings.candidates * len(settings.classes or (None,))
-    start = time.monotonic()
     click.echo(f"Atlas of {total} candidates in space {settings.space} ({settings.domain} domain): {path}")
-    with click.progressbar(length=total, label="candidates", show_pos=True, show_eta=True, width=24,
-                           item_show_func=lambda rate: rate) as bar:  # fmt: skip
-        position = 0
+    settings = atlases.claim(path, settings)
+    todo = atlases.missing_shards(path, settings)
+    rows = [stop - start for _, _, start, stop in todo]
+    if sum(rows) < total:
+        click.echo(f"{total - sum(rows)} candidates are there already")
+    for shard in with_progress(todo, rows, "candidates"):
+        atlases.write_shard(generator, path, settings, shard)
+    return atlases.open_atlas(path)
 
-        def advance(done, total, found):
-            nonlocal position
-            if position == 0 and found:
-                bar.update(found, f"{found} found")
-                position = found
-            rate = (done - found) / max(time.monotonic() - start, 1e-9)
-            bar.update(done - position, f"{rate:.0f}/s")
-            position = done
 
-        atlas = atlases.build(generator, path, settings, on_progress=advance)
-        bar.update(total - position)
-    return atlas
+def with_progress(items, sizes, label, every=20):
+    """Iterate over `items` of known `sizes` under a progress bar with rate and time left.
+
+    Where the output is no terminal (a log file), a line every so many seconds takes the bar's place.
+    """
+    start = last = time.monotonic()
+    done, total = 0, sum(sizes)
+    bar = click.progressbar(length=total, label=label, show_pos=True, show_eta=True, width=24,
+                            item_show_func=lambda rate: rate)  # fmt: skip
+    with bar:
+        for item, size in zip(items, sizes):
+            yield item
+            done += size
+            now = time.monotonic()
+            rate = done / max(now - start, 1e-9)
+            bar.update(size, f"{rate:.0f}/s")
+            if not sys.stdout.isatty() and now - last > every and done < total:
+                last = now
+                click.echo(f"{done} of {total} {label}, {rate:.0f}/s, {(total - done) / rate:.0f} s left")
 
 
 def cached_atlas_path(settings):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cli.atlases import PAPER_TOP_K, cached_atlas
+from cli.atlases import PAPER_TOP_K, cached_atlas, with_progress
 from cli.options import (
     IntRanges,
     Vector2,
@@ -163,16 +163,16 @@ def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **sy
     """Write seedNNNN.png for every seed, samples.jsonl and, with `grid`, grid.png."""
     lines, sheet = [], []
     try:
-        with click.progressbar(length=len(seeds), label="images", show_pos=True) as bar:
-            for images in render(generator, latents.z, latents.c, batch=batch, **synthesis):
-                for image in images:
-                    i = len(lines)
-                    name = f"seed{seeds[i]:04d}.png"
-                    save_png(image, outdir / name)
-                    lines.append(sample_line(name, seeds[i], latents, i, record))
-                if grid:
-                    sheet.append(images)
-                bar.update(len(images))
+        sizes = [min(batch, len(seeds) - first) for first in range(0, len(seeds), batch)]
+        batches = render(generator, latents.z, latents.c, batch=batch, **synthesis)
+        for images in with_progress(batches, sizes, "images"):
+            for image in images:
+                i = len(lines)
+                name = f"seed{seeds[i]:04d}.png"
+                save_png(image, outdir / name)
+                lines.append(sample_line(name, seeds[i], latents, i, record))
+            if grid:
+                sheet.append(images)
     finally:
         write_samples(outdir / "samples.jsonl", lines)
     if grid:

@@ -1,6 +1,5 @@
 """Option types, shared option groups and error reporting of the commands."""
 
-import contextlib
 import functools
 import os
 import re
@@ -195,12 +194,3 @@ def os_message(error):
         return one_line(error)
     path = f"{os.fspath(error.filename)}: " if error.filename is not None else ""
     return f"{path}{error.strerror}"
-
-
-@contextlib.contextmanager
-def progress(label, length):
-    """A click progress bar with rate and time left, on stderr."""
-    import sys
-
-    with click.progressbar(length=length, label=label, show_eta=True, show_pos=True, file=sys.stderr) as bar:
-        yield bar

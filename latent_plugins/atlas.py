@@ -168,30 +168,36 @@ def compute_shard(generator, settings, label, start, stop):
     return sigma.cpu().numpy()
 
 
-def build(generator, path, settings, *, on_progress=None):
+def build(generator, path, settings):
     """Compute what is missing of the atlas at `path` and return it opened.
 
-    Goes on where an interrupted build stopped. on_progress(rows done, rows in all, rows found already done) is called
-    after every shard. Raises AtlasError when the folder holds an atlas with other settings.
+    Goes on where an interrupted build stopped. Raises AtlasError when the folder holds an atlas with other settings.
     """
-    path = Path(path)
-    settings = _claim(path, settings)
-    shards = shard_files(settings)
-    todo = [shard for shard in shards if not (path / shard[0]).exists()]
-    total = settings.candidates * len(settings.classes or (None,))
-    found = done = total - sum(stop - start for _, _, start, stop in todo)
-    for name, label, start, stop in todo:
-        sigma = compute_shard(generator, settings, label, start, stop)
-        with atomic_output(path / name) as tmp, open(tmp, "wb") as file:
-            np.save(file, sigma)
-        done += stop - start
-        if on_progress is not None:
-            on_progress(done, total, found)
+    settings = claim(path, settings)
+    for shard in missing_shards(path, settings):
+        write_shard(generator, path, settings, shard)
     return open_atlas(path)
 
 
-def _claim(path, settings):
-    """Create the folder and its `atlas.json`, or check that they are of the same atlas; the settings to use."""
+def missing_shards(path, settings):
+    """The entries of `shard_files` that are not there yet."""
+    return [shard for shard in shard_files(settings) if not (Path(path) / shard[0]).exists()]
+
+
+def write_shard(generator, path, settings, shard):
+    """Compute one entry of `shard_files` and write it."""
+    name, label, start, stop = shard
+    sigma = compute_shard(generator, settings, label, start, stop)
+    with atomic_output(Path(path) / name) as tmp, open(tmp, "wb") as file:
+        np.save(file, sigma)
+
+
+def claim(path, settings):
+    """Make `path` the folder of an atlas with these settings, or check that it already is; the settings to go on with.
+
+    Raises AtlasError when the folder holds an atlas with other settings, or other files.
+    """
+    path = Path(path)
     header = path / "atlas.json"
     if header.exists():
         existing = read_settings(path)
@@ -250,9 +256,9 @@ class Atlas:
         self.classes = None if None in tables else tuple(tables)
 
     @staticmethod
-    def build(generator, path, *, on_progress=None, **settings):
+    def build(generator, path, **settings):
         """`make_settings` and `build` in one call."""
-        return build(generator, path, make_settings(generator, **settings), on_progress=on_progress)
+        return build(generator, path, make_settings(generator, **settings))
 
     @staticmethod
     def open(path):
@@ -319,7 +325,7 @@ def open_atlas(path):
         return _open_published(path)
     settings = read_settings(path)
     shards = shard_files(settings)
-    missing = [name for name, *_ in shards if not (path / name).exists()]
+    missing = missing_shards(path, settings)
     if missing:
         done = len(shards) - len(missing)
         raise AtlasError(f"{path}: unfinished ({done} of {len(shards)} shards); run build_atlas again to go on")
