@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from dnnlib_compat.errors import NetworkFileError
-from dnnlib_compat.networks import stylegan2, stylegan3
-from dnnlib_compat.networks.layers import MappingNetwork
+from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
+from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
 from dnnlib_compat.pretrained import locate
 from dnnlib_compat.unpickle import PersistentRecord, read_pickle
 from dnnlib_compat.util import atomic_output
 
 # A family is told by the class names inside a pickle; the record of the whole network says only "Generator".
-FAMILY_MARKS = {"SynthesisInput": stylegan3.StyleGAN3Generator, "SynthesisBlock": stylegan2.StyleGAN2Generator}
+FAMILY_MARKS = {"SynthesisInput": StyleGAN3Generator, "SynthesisBlock": StyleGAN2Generator}
 FAMILIES = {cls.family: cls for cls in FAMILY_MARKS.values()}
 
 ALLOW_CODE_HINT = "a fork with changed source? If you trust the file, --allow-code runs its own code"
@@ -130,16 +130,12 @@ def constructor_arguments(record, family, path):
         if type(kwargs[name]) is not int or not 0 <= kwargs[name] <= MAX_DIMENSION:
             raise NetworkFileError(f"{path}: {name} is {kwargs[name]!r}, not a size")
 
-    module = stylegan3 if family is stylegan3.StyleGAN3Generator else stylegan2
-    mapping_class = getattr(module, "MappingNetwork", MappingNetwork)
     flat = {name: value for name, value in kwargs.items() if name not in positional}
-    mapping_kwargs = flat.pop("mapping_kwargs", None) or {}
-    check_keywords(mapping_kwargs, mapping_class, "mapping", path)
-    if family is stylegan2.StyleGAN2Generator and is_ada_release(record, flat):
-        synthesis_kwargs = flat.pop("synthesis_kwargs", None) or {}
-        check_keywords(synthesis_kwargs, module.SynthesisNetwork, "synthesis", path)
-        kwargs["synthesis_kwargs"] = synthesis_kwargs
-    check_keywords(flat, module.SynthesisNetwork, "synthesis", path)
+    check_keywords(flat.pop("mapping_kwargs", None) or {}, family.mapping_class, "mapping", path)
+    if family is StyleGAN2Generator and is_ada_release(record, flat):
+        kwargs["synthesis_kwargs"] = flat.pop("synthesis_kwargs", None) or {}
+        check_keywords(kwargs["synthesis_kwargs"], family.synthesis_class, "synthesis", path)
+    check_keywords(flat, family.synthesis_class, "synthesis", path)
     return kwargs
 
 
@@ -156,6 +152,8 @@ def is_ada_release(record, kwargs):
 
 
 def check_keywords(kwargs, cls, where, path):
+    if not isinstance(kwargs, dict):
+        raise NetworkFileError(f"{path}: its {where} arguments are a {type(kwargs).__name__}, not keywords")
     accepted = set(inspect.signature(cls.__init__).parameters) - DERIVED_ARGUMENTS
     unknown = [str(name) for name in kwargs if name not in accepted]
     if unknown:

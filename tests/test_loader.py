@@ -85,6 +85,7 @@ def test_unknown_arguments_are_named(tmp_path, tiny):
     assert "unknown synthesis argument glow" in refusal(write_official(tmp_path / "a.pkl", tiny, glow=1))
     changed = dict(mapping_kwargs=dict(num_layers=2, dropout=0.1))
     assert "unknown mapping argument dropout" in refusal(write_official(tmp_path / "b.pkl", tiny, **changed))
+    assert "mapping arguments are a int" in refusal(write_official(tmp_path / "d.pkl", tiny, mapping_kwargs=7))
     nested = dict(synthesis_kwargs=dict(channel_base=64, channel_max=8, style="new"))
     assert "unknown synthesis argument style" in refusal(write_official(tmp_path / "c.pkl", tiny, **nested))
 

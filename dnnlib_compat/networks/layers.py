@@ -1,10 +1,10 @@
-"""Layers that StyleGAN2 and StyleGAN3 share."""
+"""What StyleGAN2 and StyleGAN3 share."""
 
 import math
 
 import torch
 
-from dnnlib_compat.networks.interface import truncate_styles
+from dnnlib_compat.networks.interface import Generator, truncate_styles
 from dnnlib_compat.networks.ops import bias_act, normalize_2nd_moment
 
 
@@ -75,3 +75,23 @@ class MappingNetwork(torch.nn.Module):
             return w
         ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)
         return truncate_styles(ws, getattr(self, "w_avg", None), truncation_psi, truncation_cutoff)
+
+
+class StyleGenerator(Generator):
+    """A generator of a mapping network and a synthesis network, with the official constructor.
+
+    Subclasses set `mapping_class` and `synthesis_class`, whose keywords are what `mapping_kwargs` and
+    `synthesis_kwargs` may hold.
+    """
+
+    normalizes_z = True
+    mapping_class: type
+    synthesis_class: type
+
+    def __init__(self, z_dim, c_dim, w_dim, img_resolution, img_channels, mapping_kwargs=None, **synthesis_kwargs):
+        sizes = dict(z_dim=z_dim, c_dim=c_dim, w_dim=w_dim, img_resolution=img_resolution, img_channels=img_channels)
+        mapping_kwargs = dict(mapping_kwargs or {})
+        super().__init__(**sizes, init_kwargs=dict(**sizes, mapping_kwargs=mapping_kwargs, **synthesis_kwargs))
+        self.synthesis = self.synthesis_class(w_dim, img_resolution, img_channels, **synthesis_kwargs)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = self.mapping_class(z_dim, c_dim, w_dim, self.num_ws, **mapping_kwargs)

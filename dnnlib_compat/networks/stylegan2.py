@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib_compat.networks import ops
-from dnnlib_compat.networks.interface import Generator
-from dnnlib_compat.networks.layers import FullyConnectedLayer, MappingNetwork
+from dnnlib_compat.networks.layers import FullyConnectedLayer, MappingNetwork, StyleGenerator
 
 NOISE_MODES = ("const", "random", "none")
 
@@ -265,7 +264,7 @@ class SynthesisNetwork(torch.nn.Module):
         return img
 
 
-class StyleGAN2Generator(Generator):
+class StyleGAN2Generator(StyleGenerator):
     """StyleGAN2, with the constructor of either official PyTorch release.
 
     The StyleGAN2-ADA release nests the synthesis arguments in `synthesis_kwargs`, where `conv_clamp` defaults to None;
@@ -273,7 +272,8 @@ class StyleGAN2Generator(Generator):
     """
 
     family = "stylegan2"
-    normalizes_z = True
+    mapping_class = MappingNetwork
+    synthesis_class = SynthesisNetwork
 
     def __init__(
         self,
@@ -286,26 +286,7 @@ class StyleGAN2Generator(Generator):
         synthesis_kwargs=None,
         **flat_synthesis_kwargs,
     ):
-        init_kwargs = dict(
-            z_dim=z_dim,
-            c_dim=c_dim,
-            w_dim=w_dim,
-            img_resolution=img_resolution,
-            img_channels=img_channels,
-            mapping_kwargs=dict(mapping_kwargs or {}),
-            **flat_synthesis_kwargs,
-        )
-        if synthesis_kwargs is not None:
-            init_kwargs["synthesis_kwargs"] = dict(synthesis_kwargs)
-            flat_synthesis_kwargs = {"conv_clamp": None, **synthesis_kwargs, **flat_synthesis_kwargs}
+        nested = {} if synthesis_kwargs is None else {"conv_clamp": None, **synthesis_kwargs}
         super().__init__(
-            z_dim=z_dim,
-            c_dim=c_dim,
-            w_dim=w_dim,
-            img_resolution=img_resolution,
-            img_channels=img_channels,
-            init_kwargs=init_kwargs,
+            z_dim, c_dim, w_dim, img_resolution, img_channels, mapping_kwargs, **nested, **flat_synthesis_kwargs
         )
-        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, **flat_synthesis_kwargs)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, **(mapping_kwargs or {}))

@@ -12,8 +12,7 @@ import scipy.special
 import torch
 
 from dnnlib_compat.networks import layers, ops
-from dnnlib_compat.networks.interface import Generator
-from dnnlib_compat.networks.layers import FullyConnectedLayer
+from dnnlib_compat.networks.layers import FullyConnectedLayer, StyleGenerator
 from dnnlib_compat.networks.stylegan2 import check_noise_mode
 
 
@@ -246,30 +245,9 @@ class SynthesisNetwork(torch.nn.Module):
         return x * self.output_scale
 
 
-class StyleGAN3Generator(Generator):
+class StyleGAN3Generator(StyleGenerator):
     """StyleGAN3-T, and with 1×1 kernels and radial filters StyleGAN3-R; the official constructor."""
 
     family = "stylegan3"
-    normalizes_z = True
-
-    def __init__(self, z_dim, c_dim, w_dim, img_resolution, img_channels, mapping_kwargs=None, **synthesis_kwargs):
-        init_kwargs = dict(
-            z_dim=z_dim,
-            c_dim=c_dim,
-            w_dim=w_dim,
-            img_resolution=img_resolution,
-            img_channels=img_channels,
-            mapping_kwargs=dict(mapping_kwargs or {}),
-            **synthesis_kwargs,
-        )
-        super().__init__(
-            z_dim=z_dim,
-            c_dim=c_dim,
-            w_dim=w_dim,
-            img_resolution=img_resolution,
-            img_channels=img_channels,
-            init_kwargs=init_kwargs,
-        )
-        self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, **synthesis_kwargs)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(z_dim, c_dim, w_dim, self.num_ws, **(mapping_kwargs or {}))
+    mapping_class = MappingNetwork
+    synthesis_class = SynthesisNetwork
