@@ -20,11 +20,13 @@ from cli.options import (
     truncation_options,
 )
 from dnnlib_compat.util import atomic_output
-from latent_plugins.atlas import make_settings, one_hot, open_atlas
+from latent_plugins.atlas import AtlasError, make_settings, one_hot, open_atlas
 from latent_plugins.images import inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.spaces import canonical_space
+
+DEFAULTS = dict(method="exact", projection=256)  # of the atlas options that have one
 
 
 @click.command()
@@ -64,6 +66,8 @@ def main(
         raise ValueError(f"unknown sampler {sampler_name!r}; known samplers: {', '.join(sorted(samplers))}")
     if space is not None:
         canonical_space(space)
+    given = dict(space=space, rho=rho, top_k=top_k, atlas=atlas_path, replacement=replacement or None, **atlas_settings)
+    refuse_idle_options(samplers[sampler_name], given)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = check_class(class_idx, generator.c_dim)
@@ -77,7 +81,7 @@ def main(
     if samplers[sampler_name].needs_atlas:
         recommended = entry.get("recommended", {})
         atlas, space = find_atlas(
-            generator, atlas_path, space or recommended_space(recommended), psi, cutoff, label, atlas_settings
+            generator, atlas_path, space, recommended_space(recommended), psi, cutoff, label, atlas_settings
         )
         if top_k is None:
             top_k = default_top_k(atlas, space, recommended)
@@ -122,15 +126,43 @@ def recommended_space(recommended):
     return space
 
 
-def find_atlas(generator, path, space, psi, cutoff, label, atlas_settings):
-    """(atlas, its space): the one at `path`, or a cached one that is built on first use."""
+def refuse_idle_options(sampler, given):
+    """A click error for options (name → value, None when not given) that the sampler would ignore."""
+    idle = set() if sampler.needs_atlas else set(given)
+    if sampler.name == "magnet":
+        idle.add("rho")  # it is 1
+    if given["atlas"] is not None:
+        idle |= {"candidates", "domain"}  # the atlas has its own
+    for name in sorted(idle & {name for name, value in given.items() if value not in (None, DEFAULTS.get(name))}):
+        where = "--atlas" if name in ("candidates", "domain") and sampler.needs_atlas else f"--sampler={sampler.name}"
+        raise click.ClickException(f"--{name.replace('_', '-')} has no effect with {where}; leave it out")
+
+
+def find_atlas(generator, path, space, default_space, psi, cutoff, label, atlas_settings):
+    """(atlas, its space): the one at `path`, or a cached one that is built on first use.
+
+    Raises AtlasError when the atlas at `path` is of another space than the one asked for.
+    """
     if path is None:
-        classes = None if label is None else (label,)
-        settings = make_settings(generator, space=space, psi=psi, cutoff=cutoff, classes=classes, **atlas_settings)
+        settings = make_settings(
+            generator,
+            space=space or default_space,
+            psi=psi,
+            cutoff=cutoff,
+            classes=None if label is None else (label,),
+            **atlas_settings,
+        )
         return cached_atlas(generator, settings), settings.space
     atlas = open_atlas(path)
     if atlas.settings is None:
-        return atlas, canonical_space(space)
+        return atlas, canonical_space(space or default_space)
+    if space is not None and canonical_space(space) != atlas.settings.space:
+        raise AtlasError(f"{path}: an atlas of the space {atlas.settings.space}, not {canonical_space(space)}")
+    if atlas.settings.space != "z:w" and (atlas.settings.psi, atlas.settings.cutoff) != (psi, cutoff):
+        built = f"psi {atlas.settings.psi:g}, cutoff {atlas.settings.cutoff}"
+        warnings.warn(
+            f"the volumes of {path} were computed with truncation {built}; the images have other", stacklevel=2
+        )
     return atlas, atlas.settings.space
 
 

@@ -21,7 +21,8 @@ from latent_plugins.spaces import canonical_space, default_domain, get_space
 from latent_plugins.spectrum import METHODS, default_memory, spectrum
 
 FORMAT = 1
-SHARD = 1000
+# Rows of a shard: what an interruption loses at most. Images cost a thousand times what styles do. Part of the format.
+SHARD_ROWS = {"z:w": 1000, "z:pixel": 50, "w:pixel": 50}
 LOG_EPSILON = 1e-12  # keeps the log of a vanishing singular value finite
 
 # Candidates of an atlas that nobody gave a number for: what a couple of minutes on a small machine allow.
@@ -138,11 +139,11 @@ def one_hot(indices, n):
 
 def shard_files(settings):
     """[(file name, class index or None, first row, last row + 1)] of an atlas, in order."""
-    shards = []
+    shards, rows = [], SHARD_ROWS[settings.space]
     for label in settings.classes or (None,):
         prefix = "" if label is None else f"class{label:04d}-"
-        for number, start in enumerate(range(0, settings.candidates, SHARD)):
-            stop = min(start + SHARD, settings.candidates)
+        for number, start in enumerate(range(0, settings.candidates, rows)):
+            stop = min(start + rows, settings.candidates)
             shards.append((f"{prefix}shard{number:05d}.npy", label, start, stop))
     return shards
 

@@ -184,6 +184,14 @@ def test_a_transform_that_cannot_act_is_said(tmp_path, network):
     assert "warning: this network has no input transform" in output
 
 
+def test_other_truncation_than_the_atlas_is_said(tmp_path, network):
+    options = [f"--network={network}", "--outdir", tmp_path / "atlas", "--space=pixel", "--candidates=10"]
+    run(build_atlas, *options, "--trunc=0.5")
+    options = [f"--network={network}", "--sampler=magnet", f"--atlas={tmp_path / 'atlas'}", "--seeds=0"]
+    assert "warning: the volumes" in run(gen_images, *options, "--outdir", tmp_path / "out")
+    assert "the volumes" not in run(gen_images, *options, "--outdir", tmp_path / "out", "--trunc=0.5")
+
+
 def test_degenerate_weights_are_said(tmp_path, network):
     options = ["--sampler=polarity", "--rho=100", "--candidates=100", "--seeds=0-9", f"--outdir={tmp_path / 'out'}"]
     output = run(gen_images, f"--network={network}", *options)
