@@ -88,6 +88,11 @@ class Recovery(torch.nn.Module):
         return self.out(x.flatten(1))
 
 
+def recovery_weight(images):
+    """1 for the first 200,000 images, then falling to 0.1 at 300,000: by then the classes are there to stay."""
+    return min(max(1 - 0.9 * (images - 200_000) / 100_000, 0.1), 1.0)
+
+
 class Trainer:
     """Networks, optimizers and counters of one run; everything that a checkpoint holds."""
 
@@ -129,7 +134,7 @@ class Trainer:
         ws = self.G.mapping(z, c)
         fake = self.G.synthesis(ws, noise_mode="random")
         recovery = 1 - F.cosine_similarity(self.Q(fake), z[:, :RECOVERED_DIMS]).mean()
-        loss_G = F.softplus(-self.D(fake)).mean() + recovery
+        loss_G = F.softplus(-self.D(fake)).mean() + recovery * recovery_weight(self.step * self.batch)
         self.opt_G.zero_grad(set_to_none=True)
         loss_G.backward()
         self.D.requires_grad_(True)

@@ -46,7 +46,7 @@ DEFAULTS = dict(method="exact", projection=256)  # of the atlas options that hav
 @click.option("--replacement", is_flag=True, help="Draw candidates with replacement.")
 @atlas_options
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
-@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images at once.")
+@click.option("--batch", type=click.IntRange(min=1), help="Images at once; by resolution.")
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_idx, noise_mode, translate, rotate, outdir, sampler_name,
@@ -99,6 +99,8 @@ def main(
     apply_transform(generator, transform)
     if label is not None:
         record["class"] = label
+    if batch is None:
+        batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
     synthesis = dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, batch=batch)
     write_images(generator, latents, seeds, outdir, record, grid, **synthesis)
 

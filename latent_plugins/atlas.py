@@ -18,7 +18,7 @@ from dnnlib_compat.util import atomic_output
 from latent_plugins.candidates import PROJECTION, candidate_latents, uniforms
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.spaces import canonical_space, default_domain, get_space
-from latent_plugins.spectrum import METHODS, default_memory, spectrum
+from latent_plugins.spectrum import METHODS, spectrum
 
 FORMAT = 1
 # Rows of a shard: what an interruption loses at most. Images cost a thousand times what styles do. Part of the format.
@@ -36,7 +36,7 @@ class AtlasError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class AtlasSettings:
     """Everything that decides an atlas's numbers. `classes` is None for unconditional networks; `candidates` counts
-    per class. `max_memory` (bytes) is part of it because it decides which rows are computed together."""
+    per class. `max_memory` (bytes, None: automatic) is part of it: it decides which rows are computed together."""
 
     network: str
     z_dim: int
@@ -53,7 +53,7 @@ class AtlasSettings:
     method: str
     projection: int | None
     classes: tuple | None
-    max_memory: int
+    max_memory: int | None
     format: int = FORMAT
 
     def differences(self, other):
@@ -111,7 +111,6 @@ def make_settings(
     candidates = DEFAULT_CANDIDATES[name] if candidates is None else candidates
     if candidates < 1:
         raise ValueError(f"the number of candidates must be positive, not {candidates}")
-    device = next(generator.parameters()).device
     return AtlasSettings(
         network=fingerprint(generator),
         z_dim=generator.z_dim,
@@ -128,7 +127,7 @@ def make_settings(
         method=method,
         projection=projection if method == "projected" else None,
         classes=classes,
-        max_memory=default_memory(device) if max_memory is None else max_memory,
+        max_memory=max_memory,
     )
 
 

@@ -33,7 +33,7 @@ def resampling(draw):
 
 
 @pytest.mark.parametrize("limit", [0, ops.MAX_RESAMPLING_MATRIX], ids=["convolution", "matrix"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=resampling(), seed=st.integers(0, 1000))
 def test_upfirdn2d_equals_scipy(limit, case, seed):
     taps, up, down, height, width, (left, right, top, bottom), possible = case

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_plugins.atlas import Atlas, AtlasError
@@ -48,7 +48,6 @@ def test_useless_weights_are_refused(volume, rho):
         log_weights(np.array(volume), rho)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_orders_leave_out_unusable_candidates(seed):
     rng = np.random.RandomState(seed)

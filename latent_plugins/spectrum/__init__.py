@@ -6,7 +6,7 @@
 import torch
 
 from latent_plugins.spectrum.exact import exact
-from latent_plugins.spectrum.memory import default_memory, full_precision
+from latent_plugins.spectrum.memory import full_precision
 from latent_plugins.spectrum.projected import projected
 
 METHODS = {"exact": exact, "projected": projected}
@@ -18,7 +18,7 @@ def spectrum(space_map, x, *, top_k, method="exact", generator=None, max_memory=
     space_map: callable [N, in] → [N, out] with `in_dim`, `out_dim` and `max_rank`, rows independent of each other;
     x: [N, in] float32. method: `exact` (whole Jacobian) or `projected` (random orthonormal projection of the output to
     `projection` dimensions, MaGNET's recipe). generator: torch.Generator of the random projection (CPU).
-    max_memory: bound in bytes for what the products keep alive, by default a share of the device's memory.
+    max_memory: bound in bytes for what the products keep alive; None: `automatic_memory`.
 
     Returns [N, top_k] float32, descending, computed in float64 from the float32 Jacobian. Raises ValueError for an
     unknown method, a top_k beyond the rank, or a memory bound too small for a single latent.
@@ -27,7 +27,6 @@ def spectrum(space_map, x, *, top_k, method="exact", generator=None, max_memory=
         raise ValueError(f"unknown spectrum method {method!r}; known methods: {', '.join(METHODS)}")
     if not 1 <= top_k <= space_map.max_rank:
         raise ValueError(f"top_k {top_k} is outside 1 to {space_map.max_rank}, the rank of the space {space_map.name}")
-    max_memory = default_memory(x.device) if max_memory is None else max_memory
     options = dict(max_memory=max_memory)
     if method == "projected":
         if top_k > projection:

@@ -17,7 +17,7 @@ def exact(space_map, x, *, top_k, max_memory):
     directions = torch.eye(min(n_in, n_out), device=x.device)
     # Beside the Jacobian itself: its float64 copy.
     jacobian_bytes = n_in * n_out * (4 + 8)
-    n, m = plan_chunks(len(x), len(directions), bytes_per_row(space_map, x), jacobian_bytes, max_memory)
+    n, m = plan_chunks(len(x), len(directions), bytes_per_row(space_map, x), jacobian_bytes, max_memory, x.device)
     result = []
     for rows in x.split(n):
         jacobian = torch.cat([product(space_map, rows, chunk) for chunk in directions.split(m)], dim=axis)

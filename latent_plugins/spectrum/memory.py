@@ -1,15 +1,18 @@
 """How much a differentiated map keeps alive, and how many rows fit a memory bound."""
 
 import contextlib
+import os
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-DEFAULT_CPU_MEMORY = 1 << 30
+# On a CPU larger chunks are no faster, they only leave the caches.
+PREFERRED_CPU_MEMORY = 1 << 30
 
 
 class _OutputBytes(TorchDispatchMode):
-    """Adds up the bytes of every tensor that operations produce (views count too: an upper bound)."""
+    """Adds up the bytes of every tensor that operations produce; views of their arguments cost nothing."""
 
     def __init__(self):
         super().__init__()
@@ -17,8 +20,10 @@ class _OutputBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        outputs = out if isinstance(out, (tuple, list)) else [out]
-        self.total += sum(t.numel() * t.element_size() for t in outputs if isinstance(t, torch.Tensor))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        for t in tree_leaves(out):
+            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in given:
+                self.total += t.numel() * t.element_size()
         return out
 
 
@@ -35,24 +40,32 @@ def bytes_per_row(space_map, x):
     return max(totals[1] - totals[0], 1)
 
 
-def default_memory(device):
-    """The automatic bound in bytes: half of a GPU's free memory, 1 GiB on a CPU."""
+def automatic_memory(device, needed):
+    """The bound in bytes when none is given; `needed` is what a single product takes.
+
+    Half of a GPU's memory; on a CPU 1 GiB, or what is needed up to half of the machine's memory. It depends on the
+    machine alone, so that an interrupted atlas goes on with the same chunks.
+    """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 2
-    return DEFAULT_CPU_MEMORY
+        return torch.cuda.get_device_properties(device).total_memory // 2
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 8 << 30
+    return max(PREFERRED_CPU_MEMORY, min(needed, physical // 2))
 
 
-def plan_chunks(n, directions, row_bytes, jacobian_bytes, max_memory):
+def plan_chunks(n, directions, row_bytes, jacobian_bytes, max_memory, device=None):
     """(latents, directions) to push through the map at once so that products and Jacobians stay under `max_memory`.
 
-    row_bytes: for one latent in one direction; jacobian_bytes: for one latent's whole Jacobian. Raises ValueError when
-    not even one latent in one direction fits, and tells the bound that would do.
+    row_bytes: for one latent in one direction; jacobian_bytes: for one latent's whole Jacobian; max_memory None: the
+    automatic bound of `device`. Raises ValueError when not even one latent in one direction fits, and tells the bound
+    that would do.
     """
     needed = jacobian_bytes + row_bytes
+    if max_memory is None:
+        max_memory = automatic_memory(device, needed)
     if needed > max_memory:
         raise ValueError(
             f"one latent needs {needed / 2**20:.0f} MB, more than the bound of {max_memory / 2**20:.0f} MB: raise "
-            "--max-memory, or use the projected method with a smaller projection"
+            "--max-memory, or use --method=projected with a smaller --projection"
         )
     per_latent = jacobian_bytes + directions * row_bytes
     if per_latent <= max_memory:

@@ -24,7 +24,7 @@ def projected(space_map, x, *, top_k, max_memory, projection, generator):
     jacobian_bytes = len(directions) * space_map.in_dim * (4 + 8)
     # Reverse mode keeps the activations of the forward pass and their gradients.
     row_bytes = 2 * bytes_per_row(space_map, x)
-    n, m = plan_chunks(len(x), len(directions), row_bytes, jacobian_bytes, max_memory)
+    n, m = plan_chunks(len(x), len(directions), row_bytes, jacobian_bytes, max_memory, x.device)
     result = []
     for rows in x.split(n):
         jacobian = torch.cat([jacobian_rows(space_map, rows, chunk) for chunk in directions.split(m)], dim=1)
