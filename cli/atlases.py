@@ -10,9 +10,6 @@ import click
 from dnnlib_compat.download import cache_folder
 from latent_plugins import atlas as atlases
 
-# How many singular values make the volume when nobody says: what the papers used for StyleGAN2.
-PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
-
 
 def build_with_progress(generator, path, settings):
     """`atlas.build` that shows progress, rate and time left."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cli.atlases import PAPER_TOP_K, cached_atlas, with_progress
+from cli.atlases import with_progress
 from cli.options import (
     IntRanges,
     Vector2,
@@ -19,14 +19,11 @@ from cli.options import (
     reports_errors,
     truncation_options,
 )
+from cli.sampling import check_sampler, open_sampler, sampler_choice_options
 from dnnlib_compat.util import atomic_output
-from latent_plugins.atlas import AtlasError, make_settings, one_hot, open_atlas
+from latent_plugins.atlas import one_hot
 from latent_plugins.images import inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
-from latent_plugins.samplers import available_samplers, create_sampler
-from latent_plugins.spaces import canonical_space
-
-DEFAULTS = dict(method="exact", projection=256)  # of the atlas options that have one
 
 
 @click.command()
@@ -38,19 +35,14 @@ DEFAULTS = dict(method="exact", projection=256)  # of the atlas options that hav
 @click.option("--translate", type=Vector2(), default="0,0", show_default=True, metavar="VEC2", help="StyleGAN3 only.")
 @click.option("--rotate", type=float, default=0, show_default=True, metavar="ANGLE", help="Degrees; StyleGAN3 only.")
 @click.option("--outdir", type=Path, default="out", show_default=True, metavar="DIR", help="Where the images go.")
-@click.option("--sampler", "sampler_name", default="prior", show_default=True, help="Or magnet, polarity, …")
-@click.option("--space", help="Whose volume counts: style, pixel or w:pixel.  [default: recommended, or style]")
-@click.option("--rho", type=float, help="Polarity: below 0 to modes, above 0 to anti-modes.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Singular values that make the volume.")
-@click.option("--atlas", "atlas_path", type=Path, metavar="PATH", help="Atlas folder or .npz; by default a cached one.")
-@click.option("--replacement", is_flag=True, help="Draw candidates with replacement.")
+@sampler_choice_options
 @atlas_options
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
 @click.option("--batch", type=click.IntRange(min=1), help="Images at once; by resolution.")
 @reports_errors
 def main(
-    network, device, allow_code, seeds, psi, cutoff, class_idx, noise_mode, translate, rotate, outdir, sampler_name,
-    space, rho, top_k, atlas_path, replacement, grid, batch, **atlas_settings,
+    network, device, allow_code, seeds, psi, cutoff, class_idx, noise_mode, translate, rotate, outdir, grid, batch,
+    sampler_name, space, rho, top_k, atlas_path, replacement, **atlas_settings,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -61,39 +53,28 @@ def main(
     """
     check_psi(psi)
     transform = inverse_transform(translate, rotate)
-    samplers = available_samplers()
-    if sampler_name not in samplers:
-        raise ValueError(f"unknown sampler {sampler_name!r}; known samplers: {', '.join(sorted(samplers))}")
-    if space is not None:
-        canonical_space(space)
-    given = dict(space=space, rho=rho, top_k=top_k, atlas=atlas_path, replacement=replacement or None, **atlas_settings)
-    refuse_idle_options(samplers[sampler_name], given)
+    sampler_options = dict(space=space, rho=rho, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
+    sampler_class = check_sampler(sampler_name, **sampler_options, **atlas_settings)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = check_class(class_idx, generator.c_dim)
     if psi is None:
-        psi = getattr(samplers[sampler_name], "default_psi", 1)
+        psi = getattr(sampler_class, "default_psi", 1)
 
-    options = {}
-    record = dict(network=source, sampler=sampler_name, trunc=psi, noise_mode=noise_mode)
+    sampler, described = open_sampler(
+        generator,
+        sampler_name,
+        entry.get("recommended", {}),
+        seeds=seeds,
+        label=label,
+        psi=psi,
+        cutoff=cutoff,
+        **sampler_options,
+        **atlas_settings,
+    )
+    record = dict(network=source, sampler=sampler_name, trunc=psi, noise_mode=noise_mode, **described)
     if cutoff is not None:
         record["trunc_cutoff"] = cutoff
-    if samplers[sampler_name].needs_atlas:
-        recommended = entry.get("recommended", {})
-        atlas, space = find_atlas(
-            generator, atlas_path, space, recommended_space(recommended), psi, cutoff, label, atlas_settings
-        )
-        if top_k is None:
-            top_k = default_top_k(atlas, space, recommended)
-        options = dict(atlas=atlas, top_k=top_k, replacement=replacement)
-        if sampler_name == "polarity":
-            options["rho"] = choose_rho(rho, recommended)
-        record.update(space=space, top_k=top_k)
-    sampler = create_sampler(sampler_name, generator, **options)
-    if samplers[sampler_name].needs_atlas:
-        record.update(rho=sampler.rho, replacement=replacement)
-        click.echo(f"{sampler_name}, rho {sampler.rho:g}, top-k {top_k}: {sampler.degeneracy(label)}")
-
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
     latents = sampler.draw(seeds, c)
     apply_transform(generator, transform)
@@ -116,73 +97,6 @@ def check_class(class_idx, c_dim):
     if not 0 <= class_idx < c_dim:
         raise click.ClickException(f"class {class_idx} is out of range, this network has classes 0 to {c_dim - 1}")
     return class_idx
-
-
-def recommended_space(recommended):
-    """The recommended space where it is one that needs no feature detector, else `style`."""
-    space = recommended.get("space")
-    try:
-        canonical_space(space)
-    except ValueError:
-        return "style"
-    return space
-
-
-def refuse_idle_options(sampler, given):
-    """A click error for options (name → value, None when not given) that the sampler would ignore."""
-    idle = set() if sampler.needs_atlas else set(given)
-    if sampler.name == "magnet":
-        idle.add("rho")  # it is 1
-    if given["atlas"] is not None:
-        idle |= {"candidates", "domain"}  # the atlas has its own
-    for name in sorted(idle & {name for name, value in given.items() if value not in (None, DEFAULTS.get(name))}):
-        where = "--atlas" if name in ("candidates", "domain") and sampler.needs_atlas else f"--sampler={sampler.name}"
-        raise click.ClickException(f"--{name.replace('_', '-')} has no effect with {where}; leave it out")
-
-
-def find_atlas(generator, path, space, default_space, psi, cutoff, label, atlas_settings):
-    """(atlas, its space): the one at `path`, or a cached one that is built on first use.
-
-    Raises AtlasError when the atlas at `path` is of another space than the one asked for.
-    """
-    if path is None:
-        settings = make_settings(
-            generator,
-            space=space or default_space,
-            psi=psi,
-            cutoff=cutoff,
-            classes=None if label is None else (label,),
-            **atlas_settings,
-        )
-        return cached_atlas(generator, settings), settings.space
-    atlas = open_atlas(path)
-    if atlas.settings is None:
-        return atlas, canonical_space(space or default_space)
-    if space is not None and canonical_space(space) != atlas.settings.space:
-        raise AtlasError(f"{path}: an atlas of the space {atlas.settings.space}, not {canonical_space(space)}")
-    if atlas.settings.space != "z:w" and (atlas.settings.psi, atlas.settings.cutoff) != (psi, cutoff):
-        built = f"psi {atlas.settings.psi:g}, cutoff {atlas.settings.cutoff}"
-        warnings.warn(
-            f"the volumes of {path} were computed with truncation {built}; the images have other", stacklevel=2
-        )
-    return atlas, atlas.settings.space
-
-
-def default_top_k(atlas, space, recommended):
-    """Singular values that make the volume: the recommended number for the space, or the papers', as far as stored."""
-    if canonical_space(recommended_space(recommended)) == space and "top_k" in recommended:
-        return min(recommended["top_k"], atlas.top_k)
-    return min(PAPER_TOP_K[space], atlas.top_k)
-
-
-def choose_rho(rho, recommended):
-    if rho is None:
-        rho = recommended.get("rho") if recommended.get("sampler") == "polarity" else None
-    if rho is None:
-        raise click.ClickException(
-            "--sampler=polarity needs --rho: below 0 to modes, above 0 to anti-modes, e.g. --rho=0.1"
-        )
-    return rho
 
 
 def apply_transform(generator, transform):
@@ -208,7 +122,8 @@ def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **sy
             if grid:
                 sheet.append(images)
     finally:
-        write_samples(outdir / "samples.jsonl", lines)
+        if lines:
+            write_samples(outdir / "samples.jsonl", lines)
     if grid:
         save_png(image_grid(np.concatenate(sheet)), outdir / "grid.png")
     click.echo(f"{outdir}: {len(lines)} images" + (", grid.png" if grid else ""))

@@ -1,0 +1,129 @@
+"""The sampler that a command's options describe: which atlas, which rho, which top-k."""
+
+import warnings
+from pathlib import Path
+
+import click
+
+from cli.atlases import cached_atlas
+from cli.options import apply_options
+from latent_plugins.atlas import AtlasError, make_settings, open_atlas
+from latent_plugins.samplers import available_samplers, create_sampler
+from latent_plugins.spaces import canonical_space
+
+# How many singular values make the volume when nobody says: what the papers used for StyleGAN2.
+PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
+IDLE_DEFAULTS = dict(method="exact", projection=256, replacement=False)  # of options that always have a value
+
+sampler_choice_options = apply_options(
+    [
+        click.option("--sampler", "sampler_name", default="prior", show_default=True, help="Or magnet, polarity, …"),
+        click.option("--space", help="Whose volume counts: style, pixel or w:pixel.  [default: recommended, or style]"),
+        click.option("--rho", type=float, help="Polarity: below 0 to modes, above 0 to anti-modes."),
+        click.option("--top-k", type=click.IntRange(min=1), help="Singular values that make the volume."),
+        click.option(
+            "--atlas", "atlas_path", type=Path, metavar="PATH", help="Atlas folder or .npz; else a cached one."
+        ),
+        click.option("--replacement", is_flag=True, help="Draw candidates with replacement."),
+    ]
+)
+
+
+def check_sampler(name, **options):
+    """The class of the sampler `name`, before any work is done.
+
+    Raises ValueError for an unknown name or space, and a click error for options that the sampler would ignore.
+    """
+    samplers = available_samplers()
+    if name not in samplers:
+        raise ValueError(f"unknown sampler {name!r}; known samplers: {', '.join(sorted(samplers))}")
+    if options["space"] is not None:
+        canonical_space(options["space"])
+    given = {option for option, value in options.items() if value not in (None, IDLE_DEFAULTS.get(option))}
+    idle = set() if samplers[name].needs_atlas else set(given)
+    if name == "magnet":
+        idle.add("rho")  # it is 1
+    for option in sorted(idle & given):
+        spelled = option.removesuffix("_path").replace("_", "-")
+        raise click.ClickException(f"--{spelled} has no effect with --sampler={name}; leave it out")
+    for option in sorted({"candidates", "domain"} & given if options["atlas_path"] is not None else ()):
+        raise click.ClickException(f"--{option} has no effect with --atlas, which has its own; leave it out")
+    return samplers[name]
+
+
+def open_sampler(
+    generator, name, advice, *, seeds, label, psi, cutoff, space, rho, top_k, atlas_path, replacement, **atlas_settings
+):
+    """(sampler, what describes it) for a Generator; builds the atlas that it needs on first use.
+
+    advice: recommended settings of the network's catalogue entry. Whatever can be refused is refused before an atlas
+    is built.
+    """
+    if not available_samplers()[name].needs_atlas:
+        return create_sampler(name, generator), {}
+    atlas = None
+    if atlas_path is not None:
+        atlas = open_given_atlas(atlas_path, space, psi, cutoff)
+        space = space or (atlas.settings and atlas.settings.space)
+    advice = usable_advice(advice)
+    space = canonical_space(space or advice.get("space", "style"))
+    if canonical_space(advice.get("space", "style")) != space:
+        advice = {}  # it is for another space
+    options = dict(replacement=replacement)
+    if name == "polarity":
+        options["rho"] = choose_rho(rho, advice)
+    if atlas is None:
+        settings = settings_for(generator, top_k, space=space, psi=psi, cutoff=cutoff, label=label, **atlas_settings)
+        if not replacement and max(seeds) >= settings.candidates:
+            raise ValueError(
+                f"seed {max(seeds)} is beyond the {settings.candidates} candidates of an atlas of this size: give "
+                "more --candidates, or draw with --replacement"
+            )
+        atlas = cached_atlas(generator, settings)
+    options["top_k"] = top_k or min(advice.get("top_k", PAPER_TOP_K[space]), atlas.top_k)
+    sampler = create_sampler(name, generator, atlas=atlas, **options)
+    described = dict(space=space, rho=sampler.rho, top_k=sampler.top_k, replacement=replacement)
+    click.echo(f"{name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {sampler.degeneracy(label)}")
+    return sampler, described
+
+
+def usable_advice(advice):
+    """The recommended settings, {} where they are for a space that needs a feature detector."""
+    try:
+        canonical_space(advice.get("space"))
+    except ValueError:
+        return {}
+    return advice
+
+
+def settings_for(generator, top_k, *, label, **settings):
+    """AtlasSettings for one class that store at least `top_k` singular values. Raises ValueError beyond the rank."""
+    settings["classes"] = None if label is None else (label,)
+    usual = make_settings(generator, **settings)
+    return usual if top_k is None or top_k <= usual.top_k else make_settings(generator, top_k=top_k, **settings)
+
+
+def open_given_atlas(path, space, psi, cutoff):
+    """The atlas at `path`. Raises AtlasError when it is of another space than the one asked for."""
+    atlas = open_atlas(path)
+    if atlas.settings is None:
+        return atlas
+    if space is not None and canonical_space(space) != atlas.settings.space:
+        raise AtlasError(f"{path}: an atlas of the space {atlas.settings.space}, not {canonical_space(space)}")
+    if atlas.settings.space != "z:w" and (atlas.settings.psi, atlas.settings.cutoff) != (psi, cutoff):
+        built = f"psi {atlas.settings.psi:g}, cutoff {atlas.settings.cutoff}"
+        warnings.warn(
+            f"the volumes of {path} were computed with truncation {built}; the images have other", stacklevel=2
+        )
+    return atlas
+
+
+def choose_rho(rho, advice):
+    """The rho given, or the recommended one; a click error without either."""
+    if rho is None and advice.get("sampler") == "polarity":
+        rho = advice.get("rho")
+    if rho is None:
+        raise click.ClickException(
+            "--sampler=polarity needs --rho: below 0 to modes, above 0 to anti-modes, e.g. --rho=0.1"
+        )
+    return rho
