@@ -10,13 +10,13 @@ import PIL.Image
 import pytest
 import torch
 from click.testing import CliRunner
-from conftest import GOLDENS, ROOT, small_stylegan2
+from conftest import GOLDENS, ROOT, golden_network, load_golden, small_stylegan2
 from pickles import write_official
 from test_loader import small_stylegan3
 
 from cli.build_atlas import main as build_atlas
 from cli.gen_images import main as gen_images
-from dnnlib_compat.loader import load_network
+from dnnlib_compat.loader import load_network, write_npz
 from latent_plugins.atlas import Atlas, open_atlas
 from latent_plugins.plotting import image_grid, to_uint8
 
@@ -69,6 +69,50 @@ def test_prior_images_are_the_official_ones(data_folder, tmp_path, name, options
         for seed, image in enumerate(expected[setting]):
             ours = picture(outdir / f"seed{seed:04d}.png").astype(int)
             assert np.abs(ours - image).max() <= 1, (setting, seed)
+
+
+def images_of_golden_latents(network, arrays, tmp_path, *options):
+    """{row of the golden: 8-bit picture} that gen_images writes for the golden's own z and c, given as an atlas."""
+    labels = {} if arrays["c"].shape[1] == 0 else dict(labels=arrays["c"])
+    np.savez(tmp_path / "atlas.npz", latents=arrays["z"], svds=np.ones((len(arrays["z"]), 2)), **labels)
+    classes = arrays["c"].argmax(axis=1) if labels else np.zeros(len(arrays["z"]), int)
+    found = {}
+    for k in np.unique(classes):
+        rows = np.flatnonzero(classes == k)
+        out = tmp_path / f"class{k}"
+        chosen = [f"--class={k}"] if labels else []
+        base = ["--sampler=polarity", "--rho=0", f"--atlas={tmp_path / 'atlas.npz'}", f"--seeds=0-{len(rows) - 1}"]
+        run(gen_images, f"--network={network}", *base, *chosen, *options, "--outdir", out)
+        for name, line in samples(out).items():
+            found[rows[line["candidate"]]] = picture(out / name)
+    return found
+
+
+def check_golden_pictures(found, expected):
+    pictures = to_uint8(torch.from_numpy(expected)).astype(int)
+    assert sorted(found) == list(range(len(expected)))
+    for row, image in found.items():
+        assert np.abs(image.reshape(pictures[row].shape) - pictures[row]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "name", ["stylegan3-t", "stylegan2-ada-skip", "stylegan2-sg3repo-skip", "stylegan2-sg3repo-resnet-cond"]
+)
+def test_golden_images_come_out_of_the_command(tmp_path, name):
+    network, arrays = golden_network(name)
+    write_npz(network, tmp_path / "net.npz", dtype=np.float32)
+    for key, options in [("img", []), ("img_trunc0.7", ["--trunc=0.7"]), ("img_noise_none", ["--noise-mode=none"])]:
+        (tmp_path / key).mkdir()
+        check_golden_pictures(
+            images_of_golden_latents(tmp_path / "net.npz", arrays, tmp_path / key, *options), arrays[key]
+        )
+
+
+@pytest.mark.parametrize("name", ["stylegan3-t-structure", "stylegan2-ada-cond-structure"])
+def test_official_structures_come_out_of_the_command(data_folder, tmp_path, name):
+    arrays, _ = load_golden(name)
+    found = images_of_golden_latents(data_folder / "goldens" / f"{name}.pkl", arrays, tmp_path)
+    check_golden_pictures(found, arrays["img"])
 
 
 def test_every_image_has_its_line_and_the_grid_shows_all(tmp_path, network, tiny):
