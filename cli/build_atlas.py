@@ -9,10 +9,10 @@ from cli.options import (
     IntRanges,
     atlas_options,
     check_psi,
+    cutoff_option,
     network_options,
     open_network,
     reports_errors,
-    truncation_options,
 )
 from latent_plugins.atlas import make_settings
 
@@ -22,12 +22,21 @@ from latent_plugins.atlas import make_settings
 @click.option("--outdir", type=Path, required=True, metavar="DIR", help="Folder of the atlas.")
 @click.option("--space", default="style", show_default=True, help="style, pixel or w:pixel.")
 @atlas_options
-@click.option("--top-k", type=click.IntRange(min=1), help="Singular values to store; by default all, 128 at most.")
-@click.option("--base", type=click.Choice(["prior", "uniform"]), default="prior", show_default=True, help="Base.")
+@click.option(
+    "--top-k", type=click.IntRange(min=1), metavar="K", help="Singular values to store.  [default: all, 128 at most]"
+)
+@click.option(
+    "--base",
+    type=click.Choice(["prior", "uniform"]),
+    default="prior",
+    show_default=True,
+    help="Where candidates come from.",
+)
 @click.option("--radius", type=float, default=1.0, show_default=True, help="Half side of the uniform base's cube.")
 @click.option("--class", "classes", type=IntRanges(), help="Classes of a conditional network; all by default.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the candidates.")
-@truncation_options
+@click.option("--trunc", "psi", type=float, default=1, show_default=True, help="Truncation psi of the volumes.")
+@cutoff_option
 @reports_errors
 def main(network, device, allow_code, outdir, psi, cutoff, **settings):
     """Compute the singular values of a generator's Jacobian at many latents and store them.
@@ -40,7 +49,7 @@ def main(network, device, allow_code, outdir, psi, cutoff, **settings):
     """
     check_psi(psi)
     generator, _, _ = open_network(network, device, allow_code)
-    settings = make_settings(generator, psi=1 if psi is None else psi, cutoff=cutoff, **settings)
+    settings = make_settings(generator, psi=psi, cutoff=cutoff, **settings)
     atlas = build_with_progress(generator, outdir, settings)
     volume = atlas.log_volume(label=None if atlas.classes is None else atlas.classes[0])
     click.echo(

@@ -13,11 +13,11 @@ from cli.options import (
     Vector2,
     atlas_options,
     check_psi,
+    cutoff_option,
     network_options,
     open_network,
     prepare_folder,
     reports_errors,
-    truncation_options,
 )
 from cli.sampling import check_sampler, open_sampler, sampler_choice_options
 from dnnlib_compat.util import atomic_output
@@ -29,16 +29,34 @@ from latent_plugins.plotting import image_grid, save_png
 @click.command()
 @network_options
 @click.option("--seeds", type=IntRanges(), default="0-15", show_default=True, help="Random seeds, e.g. 0,1,4-6.")
-@truncation_options
+@click.option("--trunc", "psi", type=float, help="Truncation psi.  [default: 1; with --sampler=truncation 0.7]")
+@cutoff_option
 @click.option("--class", "class_idx", type=int, help="Class label, for conditional networks.")
-@click.option("--noise-mode", type=click.Choice(["const", "random", "none"]), default="const", show_default=True)
-@click.option("--translate", type=Vector2(), default="0,0", show_default=True, metavar="VEC2", help="StyleGAN3 only.")
-@click.option("--rotate", type=float, default=0, show_default=True, metavar="ANGLE", help="Degrees; StyleGAN3 only.")
+@click.option(
+    "--noise-mode",
+    type=click.Choice(["const", "random", "none"]),
+    default="const",
+    show_default=True,
+    help="Noise inputs.",
+)
+@click.option(
+    "--translate",
+    type=Vector2(),
+    default="0,0",
+    show_default=True,
+    metavar="VEC2",
+    help="Translate XY-coordinate, e.g. 0.3,1; StyleGAN3 only.",
+)
+@click.option(
+    "--rotate", type=float, default=0, show_default=True, metavar="ANGLE", help="Rotation in degrees; StyleGAN3 only."
+)
 @click.option("--outdir", type=Path, default="out", show_default=True, metavar="DIR", help="Where the images go.")
 @sampler_choice_options
 @atlas_options
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
-@click.option("--batch", type=click.IntRange(min=1), help="Images at once; by resolution.")
+@click.option(
+    "--batch", type=click.IntRange(min=1), metavar="N", help="Images at once.  [default: 16, fewer above 256 pixels]"
+)
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_idx, noise_mode, translate, rotate, outdir, grid, batch,

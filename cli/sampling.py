@@ -17,14 +17,29 @@ IDLE_DEFAULTS = dict(method="exact", projection=256, replacement=False)  # of op
 
 sampler_choice_options = apply_options(
     [
-        click.option("--sampler", "sampler_name", default="prior", show_default=True, help="Or magnet, polarity, …"),
+        click.option(
+            "--sampler",
+            "sampler_name",
+            default="prior",
+            show_default=True,
+            help="prior, truncation, magnet, polarity, or one that an installed package adds.",
+        ),
         click.option("--space", help="Whose volume counts: style, pixel or w:pixel.  [default: recommended, or style]"),
         click.option("--rho", type=float, help="Polarity: below 0 to modes, above 0 to anti-modes."),
-        click.option("--top-k", type=click.IntRange(min=1), help="Singular values that make the volume."),
         click.option(
-            "--atlas", "atlas_path", type=Path, metavar="PATH", help="Atlas folder or .npz; else a cached one."
+            "--top-k",
+            type=click.IntRange(min=1),
+            metavar="K",
+            help="Singular values that make the volume.  [default: recommended]",
         ),
-        click.option("--replacement", is_flag=True, help="Draw candidates with replacement."),
+        click.option(
+            "--atlas",
+            "atlas_path",
+            type=Path,
+            metavar="PATH",
+            help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
+        ),
+        click.option("--replacement", is_flag=True, help="Draw candidates with replacement, each seed independently."),
     ]
 )
 

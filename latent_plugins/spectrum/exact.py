@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
 from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows, top_singular_values
 
 
@@ -15,8 +15,7 @@ def exact(space_map, x, *, top_k, max_memory):
     forward = n_in <= n_out
     product, axis = (jacobian_columns, 2) if forward else (jacobian_rows, 1)
     directions = torch.eye(min(n_in, n_out), device=x.device)
-    # Beside the Jacobian itself: its float64 copy.
-    jacobian_bytes = n_in * n_out * (4 + 8)
+    jacobian_bytes = n_in * n_out * BYTES_PER_ENTRY
     n, m = plan_chunks(len(x), len(directions), bytes_per_row(space_map, x), jacobian_bytes, max_memory, x.device)
     result = []
     for rows in x.split(n):

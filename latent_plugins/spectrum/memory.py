@@ -9,6 +9,8 @@ from torch.utils._pytree import tree_leaves
 
 # On a CPU larger chunks are no faster, they only leave the caches.
 PREFERRED_CPU_MEMORY = 1 << 30
+# A Jacobian's entry: in its chunk, in their concatenation, and in float64.
+BYTES_PER_ENTRY = 4 + 4 + 8
 
 
 class _OutputBytes(TorchDispatchMode):

@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
 from latent_plugins.spectrum.products import jacobian_rows, top_singular_values
 
 
@@ -21,7 +21,7 @@ def projected(space_map, x, *, top_k, max_memory, projection, generator):
     about √(projection / out), the same factor for every latent, which sampling weights do not see.
     """
     directions = orthonormal_projection(space_map.out_dim, projection, generator).to(x.device)
-    jacobian_bytes = len(directions) * space_map.in_dim * (4 + 8)
+    jacobian_bytes = len(directions) * space_map.in_dim * BYTES_PER_ENTRY
     # Reverse mode keeps the activations of the forward pass and their gradients.
     row_bytes = 2 * bytes_per_row(space_map, x)
     n, m = plan_chunks(len(x), len(directions), row_bytes, jacobian_bytes, max_memory, x.device)
