@@ -14,7 +14,9 @@ import pytest
 import scipy.signal
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
 
+from cli.gen_images import main as gen_images
 from dnnlib_compat import foreign
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.foreign import ForeignGenerator, load_with_code
@@ -571,3 +573,13 @@ def test_stand_ins_agree_with_our_stylegan3():
         )
         x = layer(x, w)
         torch.testing.assert_close(y, x, rtol=1e-3, atol=1e-4)
+
+
+def test_the_command_runs_a_fork_only_when_told_to(fork, tmp_path):
+    options = [f"--network={fork.write()}", "--class=1", "--seeds=0-1", f"--outdir={tmp_path / 'out'}"]
+    refused = CliRunner().invoke(gen_images, options)
+    assert refused.exit_code == 1 and fork.runs() == 0 and "--allow-code" in refused.output
+    result = CliRunner().invoke(gen_images, [*options, "--allow-code", "--sampler=magnet", "--candidates=20"])
+    assert result.exit_code == 0, result.output
+    assert fork.runs() == 1 and "the Python code inside this file now runs" in result.output
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["seed0000.png", "seed0001.png"]
