@@ -1,11 +1,12 @@
 """Train the embedded generator: a small unconditional StyleGAN2 on MNIST at 32×32.
 
-    python -m benchmarks.train_embedded --data=mnist32-train.zip --outdir=runs/mnist32 --kimg=600
+    python -m benchmarks.train_embedded --data=mnist32-train.zip --outdir=runs/mnist32
 
 Non-saturating logistic loss with lazy R1, an exponential moving average of the weights, no augmentation. Small batches
 on a small network collapse onto one digit at first and stay there for long; a recovery network that must tell 16
 coordinates of z from a blurred, noisy image keeps the generator spread out from the start (the idea of InfoGAN). A
-checkpoint is written every `--snap` thousand images and an interrupted run goes on from the last one.
+checkpoint is written every `--snap` thousand images and an interrupted run goes on from the last one. At the end the
+averaged generator is stored as `mnist32.npz`.
 """
 
 import copy
@@ -19,6 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.training_data import load_zip
+from dnnlib_compat.loader import write_npz
 from dnnlib_compat.networks.layers import FullyConnectedLayer
 from dnnlib_compat.networks.stylegan2 import Conv2dLayer, StyleGAN2Generator
 from dnnlib_compat.util import atomic_output
@@ -176,7 +178,7 @@ def sample_grid(G, path, device):
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(exists=True), required=True, help="dataset zip")
 @click.option("--outdir", type=Path, required=True)
-@click.option("--kimg", type=int, default=600, show_default=True, help="thousand images to train on")
+@click.option("--kimg", type=int, default=500, show_default=True, help="thousand images to train on")
 @click.option("--batch", type=int, default=32, show_default=True)
 @click.option("--lr", type=float, default=0.0025, show_default=True)
 @click.option("--gamma", type=float, default=0.3, show_default=True, help="weight of R1")
@@ -208,6 +210,7 @@ def main(data, outdir, kimg, batch, lr, gamma, cbase, snap, seed, device):
         if seen // (snap * 1000) > (seen - batch) // (snap * 1000) or seen >= kimg * 1000:
             trainer.save(checkpoint)
             sample_grid(trainer.G_ema, outdir / f"samples{seen // 1000:05d}.png", device)
+    write_npz(trainer.G_ema, outdir / "mnist32.npz")
 
 
 if __name__ == "__main__":

@@ -99,8 +99,8 @@ def upfirdn2d(x, f, up=1, down=1, padding=(0, 0, 0, 0), gain=1.0):
     downsampling). padding: (left, right, top, bottom) on the upsampled image, negative crops. `gain` scales the result.
     Returns [N, C, H', W'].
 
-    Small separable cases are two products with banded matrices: on a CPU those are three to ten times faster than
-    depthwise convolutions, forward and backward.
+    Small separable cases are two products with banded matrices, whose derivatives of every order and mode are products
+    again; large ones are depthwise convolutions. `benchmarks/resampling.py` times both.
     """
     left, right, top, bottom = padding
     if f is None:

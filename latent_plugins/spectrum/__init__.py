@@ -18,7 +18,8 @@ def spectrum(space_map, x, *, top_k, method="exact", generator=None, max_memory=
     space_map: callable [N, in] → [N, out] with `in_dim`, `out_dim` and `max_rank`, rows independent of each other;
     x: [N, in] float32. method: `exact` (whole Jacobian) or `projected` (random orthonormal projection of the output to
     `projection` dimensions, MaGNET's recipe). generator: torch.Generator of the random projection (CPU).
-    max_memory: bound in bytes for what the products keep alive; None: `automatic_memory`.
+    max_memory: bound in bytes for tensors that the products keep alive (the allocator and the
+    convolutions' workspace come on top); None: `automatic_memory`.
 
     Returns [N, top_k] float32, descending, computed in float64 from the float32 Jacobian. Raises ValueError for an
     unknown method, a top_k beyond the rank, or a memory bound too small for a single latent.
