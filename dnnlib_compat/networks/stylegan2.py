@@ -286,7 +286,6 @@ class StyleGAN2Generator(StyleGenerator):
         synthesis_kwargs=None,
         **flat_synthesis_kwargs,
     ):
-        nested = {} if synthesis_kwargs is None else {"conv_clamp": None, **synthesis_kwargs}
-        super().__init__(
-            z_dim, c_dim, w_dim, img_resolution, img_channels, mapping_kwargs, **nested, **flat_synthesis_kwargs
-        )
+        if synthesis_kwargs is not None:
+            flat_synthesis_kwargs = {"conv_clamp": None, **synthesis_kwargs, **flat_synthesis_kwargs}
+        super().__init__(z_dim, c_dim, w_dim, img_resolution, img_channels, mapping_kwargs, **flat_synthesis_kwargs)
