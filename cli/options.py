@@ -199,7 +199,7 @@ def reports_errors(command):
             warnings.simplefilter("always", UserWarning)
             try:
                 return command(*args, **kwargs)
-            except (ValueError, NotImplementedError) as error:
+            except ValueError as error:
                 raise click.ClickException(one_line(error)) from None
             except torch.OutOfMemoryError:
                 raise click.ClickException("out of GPU memory: lower --batch or --max-memory") from None

@@ -157,6 +157,9 @@ def test_third_parties_add_samplers_by_entry_points(monkeypatch, tiny):
         def draw(self, seeds, c=None):
             return base_module.Latents(torch.zeros(len(seeds), self.z_dim), torch.zeros(len(seeds), 0))
 
+        def sample(self, n, generator, c=None):
+            return self.draw(range(n), c)
+
     class Entry:
         name = "zeros"
 

@@ -1,5 +1,6 @@
 """What a sampler is, what it returns, and how to find one by name."""
 
+import abc
 import dataclasses
 import importlib.metadata
 
@@ -23,22 +24,22 @@ class Latents:
     log_volume: np.ndarray | None = None
 
 
-class Sampler:
+class Sampler(abc.ABC):
     """Draws latents. Subclasses set `name` and say with `needs_atlas` whether they work on an atlas."""
 
     name: str
     needs_atlas = False
 
+    @abc.abstractmethod
     def draw(self, seeds, c=None):
         """One latent a seed, as Latents. The same seed gives the same latent, whatever the batch.
 
         seeds: non-negative integers; c: labels [len(seeds), c_dim], or None for unconditional networks.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def sample(self, n, generator, c=None):
         """n latents in bulk, as Latents. generator: a CPU torch.Generator; c: labels [n, c_dim] or None."""
-        raise NotImplementedError
 
 
 def builtin_samplers():
