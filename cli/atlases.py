@@ -16,11 +16,11 @@ def build_with_progress(generator, path, settings):
     total = settings.candidates * len(settings.classes or (None,))
     click.echo(f"Atlas of {total} candidates in space {settings.space} ({settings.domain} domain): {path}")
     settings = atlases.claim(path, settings)
-    todo = atlases.missing_shards(path, settings)
-    rows = [stop - start for _, _, start, stop in todo]
+    missing = atlases.missing_shards(path, settings)
+    rows = [stop - start for _, _, start, stop in missing]
     if sum(rows) < total:
         click.echo(f"{total - sum(rows)} candidates are there already")
-    for shard in with_progress(todo, rows, "candidates"):
+    for shard in with_progress(missing, rows, "candidates"):
         atlases.write_shard(generator, path, settings, shard)
     return atlases.open_atlas(path)
 
