@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import numpy as np
 
 from cli.atlases import build_with_progress
 from cli.options import (
@@ -54,7 +55,7 @@ def main(network, device, allow_code, outdir, psi, cutoff, **settings):
     volume = atlas.log_volume(label=None if atlas.classes is None else atlas.classes[0])
     click.echo(
         f"{outdir}: {settings.candidates} candidates, {settings.top_k} singular values each, log-volume "
-        f"{volume.mean():.2f} ± {volume.std():.2f} nats"
+        f"{np.nanmean(volume):.2f} ± {np.nanstd(volume):.2f} nats"
     )
 
 

@@ -182,6 +182,18 @@ def test_a_built_atlas_serves_the_images(tmp_path, network, tiny):
     assert {line["space"] for line in samples(tmp_path / "out").values()} == {"w:pixel"}
 
 
+def test_the_summary_leaves_dropped_candidates_out(tmp_path, network):
+    options = [f"--network={network}", "--outdir", tmp_path / "a", "--candidates=5"]
+    run(build_atlas, *options)
+    sigma = np.load(tmp_path / "a" / "shard00000.npy")
+    sigma[2] = 0
+    np.save(tmp_path / "a" / "shard00000.npy", sigma)
+    output = run(build_atlas, *options)
+    assert "warning: 1 of 5 candidates have a zero or non-finite spectrum" in output
+    kept = np.log(sigma[[0, 1, 3, 4]].astype(np.float64)).sum(axis=1)
+    assert f"log-volume {kept.mean():.2f} ± {kept.std():.2f} nats" in output
+
+
 def test_projected_and_uniform_atlases(tmp_path, network):
     options = ["--method=projected", "--projection=32", "--domain=gaussian", "--base=uniform", "--radius=2"]
     run(build_atlas, f"--network={network}", "--outdir", tmp_path / "a", "--space=pixel", "--candidates=20", *options)

@@ -1,13 +1,10 @@
 """The explicit way in for forks: a pickle whose own code runs, and everything around it that must hold."""
 
 import itertools
-import json
-import os
 import pickle
 import re
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,16 +12,14 @@ import scipy.signal
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
+from conftest import golden_network
 
 from cli.gen_images import main as gen_images
 from dnnlib_compat import foreign
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.foreign import ForeignGenerator, load_with_code
-from dnnlib_compat.loader import FAMILIES, assemble, load_network
+from dnnlib_compat.loader import load_network
 from dnnlib_compat.shims import MODULES, filters, misc, stand_ins
-
-ROOT = Path(__file__).parents[1]
-GOLDENS = ROOT / os.environ.get("LATENT_PLUGINS_DATA", "../shared") / "goldens"
 
 # A small fork: a style-based generator with a constructor keyword, `glow`, that official code doesn't have.
 SOURCE = """
@@ -513,16 +508,6 @@ def test_misc_helpers():
         misc.copy_params_and_buffers(torch.nn.ReLU(), target, require_all=True)
 
 
-def golden_network(name, family):
-    """Our own network with the tensors of a reference, or a skip."""
-    if not GOLDENS.is_dir():
-        pytest.skip(f"needs the reference networks in {GOLDENS}; LATENT_PLUGINS_DATA names their folder")
-    kwargs = json.loads((GOLDENS / f"{name}.json").read_text())["init_kwargs"]
-    with np.load(GOLDENS / f"{name}.npz") as file:
-        state = {key[6:]: torch.from_numpy(file[key]) for key in file.files if key.startswith("state/")}
-    return assemble(FAMILIES[family], kwargs, state, name).requires_grad_(False)
-
-
 def grouped(weight, styles, demodulate=True):
     """[N·O, I, k, k]: the filters of each sample of a batch, for one grouped convolution."""
     w = weight * styles[:, None, :, None, None]
@@ -533,7 +518,7 @@ def grouped(weight, styles, demodulate=True):
 
 @pytest.mark.parametrize("which", ["conv0", "conv1"])
 def test_stand_ins_agree_with_our_stylegan2(which):
-    network = golden_network("stylegan2-ada-skip", "stylegan2")
+    network = golden_network("stylegan2-ada-skip")[0]
     layer = getattr(network.synthesis.b16, which)
     torch.manual_seed(0)
     x, w = torch.randn(3, layer.weight.shape[1], 16 // layer.up, 16 // layer.up), torch.randn(3, network.w_dim)
@@ -552,7 +537,7 @@ def test_stand_ins_agree_with_our_stylegan2(which):
 
 
 def test_stand_ins_agree_with_our_stylegan3():
-    network = golden_network("stylegan3-t", "stylegan3")
+    network = golden_network("stylegan3-t")[0]
     torch.manual_seed(0)
     x = network.synthesis.input(torch.randn(2, network.w_dim))
     for name in network.synthesis.layer_names[:3]:
