@@ -7,3 +7,13 @@ class NetworkFileError(ValueError):
 
 class UnsafePickleError(NetworkFileError):
     """A pickle that asks for something outside the allow-list. Nothing from it has run."""
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be used: the message is one line with its path, what is wrong, and what would be right."""
+
+
+def reason(error):
+    """An error's text on one line."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return " ".join((text or str(error)).split()) or type(error).__name__

@@ -1,0 +1,142 @@
+"""The files of a data set, in a folder or a zip, and reading them in several threads."""
+
+import collections
+import concurrent.futures
+import contextlib
+import os
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+
+import PIL.Image
+
+from dnnlib_compat.errors import DatasetError, reason
+
+CHUNK = 1 << 20
+
+
+class Folder:
+    """The files below a folder, named by their path in it with forward slashes."""
+
+    def __init__(self, path):
+        self._path = path
+        self.names = set()
+        for parent, _, names in os.walk(path, onerror=_raise):
+            prefix = "" if Path(parent) == path else Path(parent).relative_to(path).as_posix() + "/"
+            self.names.update(prefix + name for name in names)
+
+    def open(self):
+        return contextlib.nullcontext(self)
+
+    def read(self, name):
+        return (self._path / name).read_bytes()
+
+    def checksums(self, names):
+        """(size, CRC-32) of each file."""
+        return list(ordered_map(self._checksum, names, workers=4))
+
+    def _checksum(self, name):
+        size = crc = 0
+        with blaming(self._path, name), open(self._path / name, "rb") as file:
+            while chunk := file.read(CHUNK):
+                size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+        return size, crc
+
+
+class Zip:
+    """The files in a zip, read from where they are."""
+
+    def __init__(self, path):
+        self._path = path
+        self._archive = zipfile.ZipFile(path)
+        self._lock = threading.Lock()
+        self.names = set(self._archive.namelist())
+
+    def open(self):
+        return zipfile.ZipFile(self._path)
+
+    def read(self, name):
+        with self._lock:
+            return self._archive.read(name)
+
+    def checksums(self, names):
+        """(size, CRC-32) of each file as the zip's directory has them; reading a file compares them with its bytes."""
+        return [(info.file_size, info.CRC) for info in map(self._archive.getinfo, names)]
+
+
+def open_source(path):
+    try:
+        if not path.exists():
+            raise DatasetError(f"{path}: no such file or folder; check the path")
+        if path.is_dir():
+            return Folder(path)
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK" and not zipfile.is_zipfile(file):
+                raise DatasetError(f"{path}: neither a folder nor a zip; give a folder or zip of images")
+        return Zip(path)
+    except DatasetError:
+        raise
+    except OSError as error:
+        raise DatasetError(
+            f"{path}: cannot be read ({reason(error)}); check that it is intact and may be read"
+        ) from error
+    except Exception as error:  # zipfile raises errors of several kinds on damaged files
+        raise DatasetError(f"{path}: a truncated or damaged zip ({reason(error)}); get an intact copy") from error
+
+
+def _raise(error):
+    raise error
+
+
+def is_image(name):
+    """Whether a file counts as an image: by its extension, unless a part of its path hides it."""
+    if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
+        return False
+    return os.path.splitext(name)[1].lower() in PIL.Image.registered_extensions()
+
+
+@contextlib.contextmanager
+def reader_per_thread(source):
+    """Yield read(name) → bytes for any number of threads: each gets its own handle, and all are closed at the end."""
+    local = threading.local()
+    with contextlib.ExitStack() as opened:
+
+        def read(name):
+            if not hasattr(local, "handle"):
+                local.handle = opened.enter_context(source.open())
+            return local.handle.read(name)
+
+        yield read
+
+
+def ordered_map(function, items, workers):
+    """Yield function(item) in the order of `items`, computed in `workers` threads (0: in the caller's).
+
+    At most workers + 1 results are under way or waiting, so that a slow caller does not fill the memory. An error is
+    raised in its place. The threads have ended when the generator has.
+    """
+    if workers == 0:
+        yield from map(function, items)
+        return
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        pending = collections.deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def blaming(path, name):
+    """Turn any error into a DatasetError that names the file in the data set."""
+    try:
+        yield
+    except Exception as error:  # zipfile and Pillow's many decoders raise errors of all kinds on damaged files
+        shown = name if name.isprintable() else ascii(name)
+        raise DatasetError(f"{path}: {shown} in it is damaged ({reason(error)}); replace or remove it") from error
