@@ -91,7 +91,7 @@ def _local_file(source, is_url, sha256):
         raise FileNotFoundError(f"{source}: a folder, where a file is needed; give the file in it")
     if not path.exists():
         raise FileNotFoundError(f"{source}: no such file; check the path")
-    found = None if sha256 is None else _sha256_of(path)
+    found = None if sha256 is None else sha256_of(path)
     if found is not None and found != sha256.lower():
         raise DownloadError(f"{source}: its SHA-256 is {found}, expected {sha256.lower()}; get an intact copy")
     return path
@@ -128,12 +128,13 @@ def _safe_name(url):
 def _cached(folder, digest, sha256):
     """Return the finished download of the address with this digest; one with another checksum doesn't count."""
     for path in sorted(folder.glob(f"{digest}_*")):
-        if path.is_file() and (sha256 is None or _sha256_of(path) == sha256.lower()):
+        if path.is_file() and (sha256 is None or sha256_of(path) == sha256.lower()):
             return path
     return None
 
 
-def _sha256_of(path):
+def sha256_of(path):
+    """The SHA-256 of a file's bytes as hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while chunk := stream.read(1 << 20):
@@ -144,7 +145,7 @@ def _sha256_of(path):
 def _verify(url, part, sha256):
     if sha256 is None:
         return
-    found = _sha256_of(part)
+    found = sha256_of(part)
     if found != sha256.lower():
         _drop(part)
         raise DownloadError(

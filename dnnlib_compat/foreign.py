@@ -31,6 +31,16 @@ def load_with_code(path, key):
     Says so first, in one red line on stderr. Raises NetworkFileError, one line, for whatever goes wrong in the file or
     in its code; OSError when the file cannot be opened.
     """
+    return execute(path, lambda content: ForeignGenerator(select_network(content, key)).float())
+
+
+def load_module_with_code(path):
+    """The one module that the pickle at `path` holds, a feature detector, say; otherwise as `load_with_code`."""
+    return execute(path, select_module)
+
+
+def execute(path, choose):
+    """`choose(content)` of the pickle at `path`, after executing the code in the file."""
     with open(path, "rb") as file:
         click.secho(
             f"{path}: the Python code inside this file now runs, with all your rights on this machine",
@@ -39,8 +49,7 @@ def load_with_code(path, key):
         )
         try:
             with stand_ins():
-                network = select_network(CodeUnpickler(file).load(), key)
-                return ForeignGenerator(network).float()
+                return choose(CodeUnpickler(file).load())
         except NetworkFileError as error:
             raise NetworkFileError(f"{path}: {error}") from error
         except (EOFError, pickle.UnpicklingError) as error:
@@ -143,6 +152,16 @@ def select_network(content, key):
         names = [str(name) for name, value in content.items() if isinstance(value, (torch.nn.Module, Missing))]
         raise NetworkFileError(f"has no network under {key!r}; its networks: {', '.join(names) or 'none'}")
     return network
+
+
+def select_module(content):
+    """The module that an unpickled file consists of. Raises NetworkFileError when it is none, or a part is Missing."""
+    missing = first_missing(content, set())
+    if missing is not None:
+        raise NetworkFileError(missing.reason)
+    if not isinstance(content, torch.nn.Module):
+        raise NetworkFileError(f"holds a {type(content).__name__}, not a network")
+    return content
 
 
 def first_missing(value, seen):

@@ -50,22 +50,20 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
     return network.eval().requires_grad_(False).to(device)
 
 
+def training_set(source):
+    """What an official pickle says of the data set that it was trained on: {"path": …, "xflip": …}; else {}."""
+    path = locate(source)
+    try:
+        recorded = read_pickle(path).get("training_set_kwargs") if sniff(path) == "pickle" else None
+    except (NetworkFileError, AttributeError):
+        return {}  # a file that only --allow-code reads, or no dictionary
+    return recorded if isinstance(recorded, dict) else {}
+
+
 def sniff(path):
     """ "npz" or "pickle", told from the first bytes. Raises NetworkFileError for anything else, and says what it is."""
-    with open(path, "rb") as file:
-        head = file.read(512)
-    if not head:
-        raise NetworkFileError(f"{path}: the file is empty, download it again")
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise NetworkFileError(f"{path}: a web page, not a network; the server refused the download, get the file anew")
-    if head.startswith(b"version https://git-lfs"):
-        raise NetworkFileError(f"{path}: a Git LFS pointer, not a network; run `git lfs pull` or download the file")
-    if head.startswith(b"PK"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except zipfile.BadZipFile:
-            raise NetworkFileError(f"{path}: a truncated or damaged archive, download it again") from None
+    head, names = first_look(path)
+    if names is not None:
         if "config.npy" in names:
             return "npz"
         raise NetworkFileError(
@@ -74,6 +72,28 @@ def sniff(path):
     if head[0] == 0x80 or head[:1] in b"(}]cd":
         return "pickle"
     raise NetworkFileError(f"{path}: not a network pickle (it starts with {head[:8]!r})")
+
+
+def first_look(path):
+    """(first bytes, names inside if it is a zip archive, else None) of a file that somebody takes for a network.
+
+    Raises NetworkFileError for what downloads and checkouts leave behind instead: nothing, web pages, pointers, halves.
+    """
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if not head:
+        raise NetworkFileError(f"{path}: the file is empty, download it again")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise NetworkFileError(f"{path}: a web page, not a network; the server refused the download, get the file anew")
+    if head.startswith(b"version https://git-lfs"):
+        raise NetworkFileError(f"{path}: a Git LFS pointer, not a network; run `git lfs pull` or download the file")
+    if not head.startswith(b"PK"):
+        return head, None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return head, archive.namelist()
+    except zipfile.BadZipFile:
+        raise NetworkFileError(f"{path}: a truncated or damaged archive, download it again") from None
 
 
 def select_record(content, key, path):

@@ -1,4 +1,7 @@
-"""Names of published networks: what pretrained.json says about them, and where their files are."""
+"""Names of published networks: what pretrained.json says about them, and where their files are.
+
+The file lists generators and feature detectors; a detector is told by its family.
+"""
 
 import dataclasses
 import difflib
@@ -10,6 +13,7 @@ from dnnlib_compat.download import open_url
 
 PACKAGE = Path(__file__).resolve().parent
 EMBEDDED = "embedded:"
+DETECTOR_FAMILIES = ("inception-v3", "vgg16", "mnist-classifier")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +38,22 @@ def catalogue_path():
 
 
 def catalogue():
-    """Return the published networks, short name → entry, in the order of the file.
+    """Return the published generators, short name → entry, in the order of the file.
 
     Raises FileNotFoundError if pretrained.json is missing.
     """
+    return {name: entry for name, entry in _entries().items() if entry.get("family") not in DETECTOR_FAMILIES}
+
+
+def detectors():
+    """Return the published feature detectors, short name → entry, in the order of the file.
+
+    Raises FileNotFoundError if pretrained.json is missing.
+    """
+    return {name: entry for name, entry in _entries().items() if entry.get("family") in DETECTOR_FAMILIES}
+
+
+def _entries():
     return json.loads(catalogue_path().read_text(encoding="utf-8"))
 
 
@@ -52,13 +68,15 @@ def default_name():
     raise ValueError(f'{catalogue_path()} marks no network as the default; set "default": true in one')
 
 
-def resolve(source):
+def resolve(source, entries=None):
     """Return what `source` stands for: a short name, `embedded:FILE`, an address, or an existing path.
+
+    entries: the names to choose from, by default the generators of the catalogue.
 
     Nothing is downloaded. Raises ValueError for anything else, with the names that come close.
     """
     source = os.fspath(source)
-    entries = catalogue()
+    entries = catalogue() if entries is None else entries
     if source in entries:
         entry = entries[source]
         return Resolved(_expanded(entry["url"]), entry.get("sha256"), entry)
@@ -78,10 +96,10 @@ def _expanded(source):
     return str(PACKAGE / "embedded" / name)
 
 
-def locate(source, progress=True):
+def locate(source, entries=None, progress=True):
     """Return the local path of the network's file that `source` stands for, downloaded if need be.
 
     Raises what `resolve` and `dnnlib_compat.download.open_url` raise.
     """
-    found = resolve(source)
+    found = resolve(source, entries)
     return open_url(found.url_or_path, sha256=found.sha256, progress=progress)

@@ -18,22 +18,15 @@ import torch
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError
 
 
-class PersistentRecord:
-    """A pickled network module of the ecosystem: its class name, embedded source, and attributes."""
+class ModuleRecord:
+    """A pickled network module: its class name and attributes."""
 
-    __slots__ = ("class_name", "source", "state")
-
-    def __init__(self, meta):
-        if not isinstance(meta, dict) or meta.get("type") != "class" or not isinstance(meta.get("state"), dict):
-            raise pickle.UnpicklingError("a persistent object without class and state")
-        self.class_name = meta.get("class_name")
-        self.source = meta.get("module_src")
-        self.state = meta["state"]
+    __slots__ = ("class_name", "state")
 
     def children(self):
         """Nested module records by name."""
         modules = self.state.get("_modules") or {}
-        return {name: child for name, child in modules.items() if isinstance(child, PersistentRecord)}
+        return {name: child for name, child in modules.items() if isinstance(child, ModuleRecord)}
 
     def class_names(self):
         """The set of class names of this module and everything below it."""
@@ -52,6 +45,35 @@ class PersistentRecord:
         for name, child in self.children().items():
             found |= {f"{name}.{key}": value for key, value in child.tensors().items()}
         return found
+
+
+class PersistentRecord(ModuleRecord):
+    """A module of the ecosystem, which carries the source of its class."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, meta):
+        if not isinstance(meta, dict) or meta.get("type") != "class" or not isinstance(meta.get("state"), dict):
+            raise pickle.UnpicklingError("a persistent object without class and state")
+        self.class_name = meta.get("class_name")
+        self.source = meta.get("module_src")
+        self.state = meta["state"]
+
+
+class TorchModuleRecord(ModuleRecord):
+    """A module of torch itself (Linear, Sequential, …) inside an ecosystem's module; which one matters to nobody."""
+
+    __slots__ = ()
+
+    def __new__(cls):
+        record = super().__new__(cls)
+        record.class_name, record.state = "torch.nn module", {}
+        return record
+
+    def __setstate__(self, state):
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("a torch module without attributes")
+        self.state = state
 
 
 class StorageRecord:
@@ -183,6 +205,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if module in OTHER_FORMATS:
             raise NetworkFileError(OTHER_FORMATS[module])
+        if module.startswith("torch.nn.modules."):
+            return TorchModuleRecord
         try:
             return ALLOWED[module, name]
         except KeyError:

@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from dnnlib_compat import pretrained
-from dnnlib_compat.pretrained import catalogue, default_name, locate, resolve
+from dnnlib_compat.pretrained import catalogue, default_name, detectors, locate, resolve
+from latent_plugins.metrics.names import OFFICIAL_DETECTORS
 
 KEYS = {"url", "family", "dataset", "resolution", "licence", "recommended"}
 ENTRIES = catalogue()
@@ -31,7 +32,8 @@ def package(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_entry_is_complete(name):
     entry = ENTRIES[name]
-    assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default"}
+    assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default", "detector", "statistics"}
+    assert entry.get("detector") in (None, *detectors())
     assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name)
     assert entry["family"] in ("stylegan2", "stylegan3") and entry["dataset"] and entry["licence"]
     assert entry["resolution"] in (32, 256, 512, 1024)
@@ -64,8 +66,18 @@ def test_recommendation_uses_known_words(name):
     assert advice.get("sampler") != "magnet" or advice["rho"] == 1  # MaGNET is polarity with rho 1
 
 
+@pytest.mark.parametrize("name", detectors())
+def test_detector_entry_is_complete(name):
+    entry = detectors()[name]
+    assert {"url", "family", "dataset", "licence"} <= set(entry)
+    kinds = {"torchscript": ".pt", "nvidia-pytorch-pickle": ".pkl", "state-dict": ".pth"}
+    assert entry["url"].startswith("embedded:") or entry["url"].endswith(kinds[entry["file_format"]])
+    assert set(OFFICIAL_DETECTORS.values()) <= set(detectors())
+
+
 def test_addresses_are_https_and_unique():
-    addresses = [entry["url"] for entry in PUBLISHED.values()]
+    addresses = [entry["url"] for entry in [*PUBLISHED.values(), *detectors().values()]]
+    addresses = [address for address in addresses if not address.startswith("embedded:")]
     assert len(set(addresses)) == len(addresses) >= 30
     assert all(address.startswith("https://") for address in addresses)
 
@@ -73,7 +85,7 @@ def test_addresses_are_https_and_unique():
 def test_names_are_unique_in_the_file():
     # A JSON reader keeps the last of two equal keys in silence.
     pairs = json.loads(pretrained.catalogue_path().read_text(encoding="utf-8"), object_pairs_hook=list)
-    assert len({name for name, _ in pairs}) == len(pairs) == len(ENTRIES)
+    assert len({name for name, _ in pairs}) == len(pairs) == len(ENTRIES) + len(detectors())
 
 
 def test_rho_follows_the_table():

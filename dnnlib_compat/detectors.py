@@ -1,0 +1,239 @@
+"""Feature detectors: the networks whose features a metric compares, from the files that the ecosystem has.
+
+A detector file is one of: TorchScript (`.pt`, the StyleGAN2-ADA release), a persistent pickle (`.pkl`, the StyleGAN3
+release), a state dict (`.pth`: pytorch-fid's Inception, torchvision's VGG16), or the embedded classifier (`.npz`).
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from dnnlib_compat import pretrained
+from dnnlib_compat.download import sha256_of
+from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.loader import ALLOW_CODE_HINT, TORCH_SAVE_MAGIC, first_look
+from dnnlib_compat.networks.inception_v3 import InceptionV3, convert_inception_state, is_inception_state
+from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
+from dnnlib_compat.networks.vgg16 import (
+    VGG16,
+    convert_lpips_heads,
+    convert_vgg16_state,
+    is_lpips_state,
+    is_vgg16_state,
+)
+from dnnlib_compat.unpickle import PersistentRecord, read_pickle
+
+FEATURES, PROBABILITIES, LPIPS = "features", "probabilities", "lpips"
+# TorchScript runs no Python, but these of its operators write files.
+WRITING_OPERATORS = re.compile(r"\b(save|from_file)\(")
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """A network whose features a metric compares.
+
+    `outputs` maps a name, `features`, `probabilities` or `lpips`, to a function of images [N, channels, H, W], uint8 or
+    float in [0, 255], with values [N, F] float32; those of `lpips` have squared distances that are LPIPS distances.
+    `digest` tells the content of the file, `channels` and `resolution` (None: any) what images it takes.
+    """
+
+    name: str
+    digest: str
+    network: torch.nn.Module
+    outputs: dict[str, Callable]
+    channels: int = 3
+    resolution: int | None = None
+
+    @property
+    def device(self):
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def __call__(self, images, output=FEATURES):
+        """The `output` [N, F] of images [N, C, H, W] in [0, 255]. Grayscale is repeated to RGB where needed.
+
+        Raises ValueError for an output that this detector does not have, and for images that it does not take.
+        """
+        self.check(output, images.shape[1], images.shape[2])
+        if images.shape[1] == 1 and self.channels == 3:
+            images = images.expand(-1, 3, -1, -1)
+        return self.outputs[output](images).to(torch.float32)
+
+    def check(self, output, channels, resolution):
+        """Raise ValueError when the detector has no such output, or does not take such images."""
+        if output not in self.outputs:
+            known = ", ".join(self.outputs)
+            raise ValueError(f"the detector {self.name} gives no {output}, only {known}; choose another --detector")
+        if channels not in (1, self.channels):
+            raise ValueError(f"the detector {self.name} takes grayscale images, not {channels} channels")
+        if self.resolution not in (None, resolution):
+            raise ValueError(
+                f"the detector {self.name} takes images of {self.resolution}x{self.resolution} pixels, not "
+                f"{resolution}x{resolution}"
+            )
+
+
+def load_detector(source, *, lpips_heads=None, device="cpu", allow_code=False):
+    """The Detector of a short name of the catalogue, an address, or a file.
+
+    lpips_heads: a state dict file with the LPIPS heads, for a VGG16 that has none. Nothing from a file is executed but
+    TorchScript, which is no Python; `allow_code` runs the code of a pickle whose network is not known here.
+
+    Raises NetworkFileError (a ValueError) for a file that is no detector, ValueError for an unknown name, OSError when
+    it cannot be read.
+    """
+    path = pretrained.locate(source, pretrained.detectors())
+    identity = str(source) if source in pretrained.detectors() else Path(source).name, file_digest(path)
+    kind = sniff_detector(path)
+    if lpips_heads is not None and kind in ("classifier", "torchscript"):
+        raise ValueError(f"{path}: LPIPS heads are for a VGG16 state dict, this is a {kind} file; leave them out")
+    if kind == "classifier":
+        return classifier_detector(identity, load_mnist_classifier(path).to(device))
+    if kind == "torchscript":
+        return called_detector(identity, read_torchscript(path, device))
+    try:
+        tensors = read_state_dict(path) if kind == "state dict" else read_pickled_tensors(path)
+        if is_inception_state(tensors):
+            return inception_detector(identity, tensors, device)
+        if is_vgg16_state(tensors):
+            return vgg16_detector(identity, tensors, lpips_heads, device)
+        raise NetworkFileError(f"not an Inception-v3 or VGG16 network; {ALLOW_CODE_HINT}")
+    except NetworkFileError as error:
+        if allow_code and kind == "pickle":
+            from dnnlib_compat.foreign import load_module_with_code
+
+            return called_detector(identity, load_module_with_code(path).eval().requires_grad_(False).to(device))
+        named = str(error).startswith(str(path))
+        raise type(error)(str(error) if named else f"{path}: {error}") from None
+
+
+def sniff_detector(path):
+    """What kind of detector file it is: classifier, torchscript, state dict or pickle.
+
+    Raises NetworkFileError for anything else.
+    """
+    head, names = first_look(path)
+    if names is None and head[:1] == b"\x80":
+        return "pickle"
+    for kind, marks in (
+        ("classifier", lambda name: name == "conv0.weight.npy"),
+        ("torchscript", lambda name: "/code/" in name),
+        ("state dict", lambda name: name.endswith("data.pkl")),
+    ):
+        if any(map(marks, names or ())):
+            return kind
+    raise NetworkFileError(f"{path}: not a feature detector (TorchScript, persistent pickle or state dict)")
+
+
+def classifier_detector(identity, network):
+    def scaled(images):
+        return images.to(torch.float32) / 127.5 - 1
+
+    outputs = {
+        FEATURES: lambda images: network.features(scaled(images)),
+        PROBABILITIES: lambda images: network(scaled(images)).softmax(dim=1),
+    }
+    return Detector(*identity, network, outputs, channels=1, resolution=32)
+
+
+def inception_detector(identity, tensors, device):
+    network = filled(InceptionV3, convert_inception_state(tensors)).to(device)
+    return Detector(*identity, network, {FEATURES: network.features, PROBABILITIES: network.probabilities})
+
+
+def vgg16_detector(identity, tensors, lpips_heads, device):
+    tensors = convert_vgg16_state(tensors)
+    if lpips_heads is not None:
+        path = pretrained.locate(lpips_heads, pretrained.detectors())
+        heads = read_state_dict(path)
+        if not is_lpips_state(heads):
+            raise NetworkFileError(f"{path}: holds no LPIPS heads of a VGG16 (lin0.model.1.weight and so on)")
+        tensors |= convert_lpips_heads(heads)
+        name, digest = identity
+        identity = name, hashlib.sha256((digest + file_digest(path)).encode()).hexdigest()[:16]
+    network = filled(VGG16, tensors).to(device)
+    outputs = {FEATURES: network.features} | ({LPIPS: network.lpips} if network.has_lpips else {})
+    return Detector(*identity, network, outputs)
+
+
+def filled(network_class, tensors):
+    """A network with these tensors, in evaluation mode, without gradients of its own."""
+    with torch.device("meta"):  # sizes only: no random initialisation that would be overwritten
+        network = network_class()
+    network.load_state_dict(tensors, assign=True, strict=False)  # the converter has compared the names
+    return network.eval().requires_grad_(False)
+
+
+def called_detector(identity, network):
+    """The Detector of a module with the official call: keywords `return_features`, `no_output_bias`, `return_lpips`."""
+    accepted = argument_names(network)
+    calls = {
+        "return_features": (FEATURES, lambda images: network(images, return_features=True)),
+        "no_output_bias": (PROBABILITIES, lambda images: network(images, no_output_bias=True)),
+        "return_lpips": (LPIPS, lambda images: network(images, resize_images=False, return_lpips=True)),
+    }
+    outputs = dict(calls[keyword] for keyword in calls if keyword in accepted)
+    if not outputs:
+        raise NetworkFileError(f"{identity[0]}: a network, but no feature detector (it takes no return_features)")
+    return Detector(*identity, network, outputs)
+
+
+def argument_names(network):
+    if isinstance(network, torch.jit.ScriptModule):
+        return {argument.name for argument in network.forward.schema.arguments}
+    return set(inspect.signature(network.forward).parameters)
+
+
+def file_digest(path):
+    """16 hexadecimal digits that tell the content of a file."""
+    return sha256_of(path)[:16]
+
+
+def read_torchscript(path, device):
+    """The module of a TorchScript file. Raises NetworkFileError when it is damaged or would write files."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".py")]
+        code = [archive.read(name).decode("utf-8", "replace") for name in names]
+    if any(WRITING_OPERATORS.search(text) for text in code):
+        raise NetworkFileError(f"{path}: refused, nothing from it has run: its TorchScript writes files")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            network = torch.jit.load(str(path), map_location=device).eval()
+    except RuntimeError as error:
+        raise NetworkFileError(f"{path}: a damaged TorchScript file ({str(error).splitlines()[0]})") from None
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network
+
+
+def read_state_dict(path):
+    """{name: tensor} of a torch.save file. Raises NetworkFileError when it is anything else, or damaged."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NetworkFileError(f"{path}: not a readable state dict ({reason})") from None
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise NetworkFileError(f"{path}: holds no state dict of a network")
+    return content
+
+
+def read_pickled_tensors(path):
+    """{name: tensor} of a persistent pickle, or of an older torch.save file, which begins like a pickle too."""
+    content = read_pickle(path)
+    if content == TORCH_SAVE_MAGIC:
+        return read_state_dict(path)
+    if not isinstance(content, PersistentRecord):
+        raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not a feature detector")
+    return {name: value.decode() for name, value in content.tensors().items()}

@@ -1,0 +1,212 @@
+"""Feature detectors from files: every format, the same features, and nothing from a file runs."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from dnnlib_compat import detectors as module
+from dnnlib_compat.detectors import load_detector
+from dnnlib_compat.errors import NetworkFileError, UnsafePickleError
+from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
+from tests.detector_files import SmallDetector, random_inception, write_persistent, write_torchscript
+from tests.pickles import Call, Named, record, write_pickle
+
+
+def images(n=2, channels=3, size=20, seed=0):
+    return torch.randint(0, 256, (n, channels, size, size), generator=torch.Generator().manual_seed(seed)).to(
+        torch.uint8
+    )
+
+
+@pytest.fixture(scope="module")
+def inception():
+    return random_inception()
+
+
+def test_the_embedded_classifier():
+    detector = load_detector("mnist-classifier")
+    network = load_mnist_classifier()
+    x = images(channels=1, size=32)
+    scaled = x.float() / 127.5 - 1
+    assert torch.equal(detector(x), network.features(scaled))
+    assert torch.allclose(detector(x, "probabilities").sum(dim=1), torch.ones(2))
+    assert (detector.channels, detector.resolution, detector.name) == (1, 32, "mnist-classifier")
+    with pytest.raises(ValueError, match="gives no lpips, only features, probabilities"):
+        detector(x, "lpips")
+    with pytest.raises(ValueError, match="grayscale images, not 3 channels"):
+        detector(images(size=32))
+    with pytest.raises(ValueError, match="32x32 pixels, not 20x20"):
+        detector(images(channels=1))
+
+
+def test_torchscript_is_called_as_the_official_code_calls_it(tmp_path):
+    path = write_torchscript(tmp_path / "small.pt")
+    torch.manual_seed(0)
+    network = SmallDetector()
+    detector = load_detector(path)
+    x = images()
+    assert set(detector.outputs) == {"features", "probabilities", "lpips"} and detector.name == "small.pt"
+    assert torch.allclose(detector(x), network(x, return_features=True))
+    assert torch.allclose(detector(x, "probabilities"), network(x, no_output_bias=True))
+    assert torch.allclose(detector(x, "lpips"), network(x, return_lpips=True))
+    assert not torch.allclose(detector(x, "probabilities"), network(x))  # with the bias it is something else
+    gray = images(channels=1)
+    assert torch.equal(detector(gray), detector(gray.repeat(1, 3, 1, 1)))
+
+
+def test_the_digest_tells_content_not_names(tmp_path):
+    first, second = write_torchscript(tmp_path / "a.pt"), write_torchscript(tmp_path / "b.pt", seed=1)
+    copy = tmp_path / "c.pt"
+    copy.write_bytes(first.read_bytes())
+    digests = [load_detector(path).digest for path in (first, second, copy)]
+    assert digests[0] == digests[2] != digests[1]
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+def test_a_state_dict_of_pytorch_fid(inception, tmp_path, old_format):
+    path = tmp_path / "pt_inception.pth"
+    torch.save(inception.state_dict(), path, _use_new_zipfile_serialization=not old_format)
+    detector = load_detector(path)
+    x = images()
+    assert torch.equal(detector(x), inception.features(x))
+    assert torch.equal(detector(x, "probabilities"), inception.probabilities(x, bias=False))
+    assert detector.outputs.keys() == {"features", "probabilities"}
+
+
+def test_a_persistent_pickle_of_the_stylegan3_release(inception, tmp_path):
+    detector = load_detector(write_persistent(tmp_path / "inception.pkl", inception))
+    x = images()
+    assert torch.equal(detector(x), inception.features(x))
+
+
+def test_lpips_heads_join_a_vgg16(tmp_path, monkeypatch):
+    class FakeVGG16(torch.nn.Module):  # the real one has 138 million parameters
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(3))
+            self.register_buffer("lpips0", None)
+
+        @property
+        def has_lpips(self):
+            return self.lpips0 is not None
+
+        def _load_from_state_dict(self, state, prefix, *args):
+            self.lpips0 = state.get("lpips0")
+            super()._load_from_state_dict(state, prefix, *args)
+
+        def features(self, x):
+            return x.float().mean(dim=(2, 3)) * self.weight
+
+        def lpips(self, x):
+            return self.features(x) * self.lpips0[:3]
+
+    monkeypatch.setattr(module, "VGG16", FakeVGG16)
+    monkeypatch.setattr(module, "is_vgg16_state", lambda names: "weight" in names)
+    monkeypatch.setattr(module, "convert_vgg16_state", dict)
+    torch.save({"weight": torch.ones(3)}, tmp_path / "vgg16.pth")
+    widths = [64, 128, 256, 512, 512]
+    torch.save({f"lin{k}.model.1.weight": torch.ones(1, n, 1, 1) for k, n in enumerate(widths)}, tmp_path / "heads.pth")
+    plain = load_detector(tmp_path / "vgg16.pth")
+    whole = load_detector(tmp_path / "vgg16.pth", lpips_heads=tmp_path / "heads.pth")
+    assert "lpips" not in plain.outputs and "lpips" in whole.outputs and plain.digest != whole.digest
+    assert torch.equal(whole(images(), "lpips"), plain(images()))
+    with pytest.raises(NetworkFileError, match="holds no LPIPS heads"):
+        load_detector(tmp_path / "vgg16.pth", lpips_heads=tmp_path / "vgg16.pth")
+    with pytest.raises(ValueError, match="this is a torchscript file; leave them out"):
+        load_detector(write_torchscript(tmp_path / "small.pt"), lpips_heads=tmp_path / "heads.pth")
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def bad_files(folder):
+    torch.save({"weight": torch.zeros(2)}, folder / "other.pth")
+    torch.save([1, 2], folder / "list.pth")
+    np.savez(folder / "numbers.npz", a=np.zeros(3))
+    half = write_torchscript(folder / "half.pt").read_bytes()
+    return {
+        "empty": (write(folder / "empty.pt", b""), "the file is empty"),
+        "page": (write(folder / "page.pt", b"<!DOCTYPE html><html>"), "a web page"),
+        "half": (write(folder / "half.pt", half[: len(half) // 2]), "truncated or damaged"),
+        "text": (write(folder / "text.pt", b"hello"), "not a feature detector"),
+        "numbers": (folder / "numbers.npz", "not a feature detector"),
+        "another network": (folder / "other.pth", "not an Inception-v3 or VGG16"),
+        "a list": (folder / "list.pth", "holds no state dict"),
+        "no module": (write_pickle(folder / "dict.pkl", {"G": 1}), "holds a dict, not a feature detector"),
+        "no call": (write_torchscript(folder / "linear.pt", torch.nn.Linear(2, 2)), "takes no return_features"),
+        "picture": (write(folder / "a.png", b"\x89PNG\r\n\x1a\n"), "not a feature detector"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["empty", "page", "half", "text", "numbers",
+                                                                  "another network", "a list", "no module", "no call",
+                                                                  "picture"])  # fmt: skip
+def test_what_is_no_detector_gets_one_line(tmp_path, kind):
+    path, message = bad_files(tmp_path)[kind]
+    with pytest.raises(NetworkFileError, match=message) as caught:
+        load_detector(path)
+    assert "\n" not in str(caught.value) and path.name in str(caught.value)
+
+
+def test_a_state_dict_with_a_missing_tensor_is_named(inception, tmp_path):
+    state = inception.state_dict()
+    del state["Mixed_6a.branch3x3.conv.weight"]
+    torch.save(state, tmp_path / "cut.pth")
+    with pytest.raises(
+        NetworkFileError, match=r"cut\.pth: does not fit .*Mixed_6a\.branch3x3\.conv\.weight is missing"
+    ):
+        load_detector(tmp_path / "cut.pth")
+
+
+def test_an_unknown_name_gets_the_nearest_ones():
+    with pytest.raises(ValueError, match="did you mean .*inception-2015-12-05"):
+        load_detector("inception-2015")
+
+
+def test_hostile_pickles_run_nothing(tmp_path):
+    marker = tmp_path / "ran"
+    hostile = Call(Named("os", "system"), f"touch {marker}")
+    path = write_pickle(tmp_path / "evil.pkl", record("InceptionV3", dict(_parameters={}, _modules={"x": hostile})))
+    with pytest.raises(UnsafePickleError, match="refused, nothing from it has run"):
+        load_detector(path)
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(marker))
+    with pytest.raises(NetworkFileError):
+        load_detector(tmp_path / "evil.pth")
+    assert not marker.exists()
+
+
+def test_torchscript_that_writes_files_is_refused(tmp_path):
+    class Writer(torch.nn.Module):
+        def forward(self, img, return_features: bool = False):
+            torch.save(img, "written.pt")
+            return img.flatten(1)
+
+    with pytest.raises(NetworkFileError, match="refused, nothing from it has run: its TorchScript writes files"):
+        load_detector(write_torchscript(tmp_path / "writer.pt", Writer()))
+
+
+FORK = """
+import torch
+class Detector(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+    def forward(self, img, return_features=False):
+        return img.float().mean(dim=(2, 3)) * self.scale
+"""
+
+
+def test_an_unknown_network_needs_allow_code(tmp_path, capsys):
+    weights = dict(scale=torch.nn.Parameter(torch.full((1,), 2.0)))
+    state = dict(vars(torch.nn.Module()), training=False, _parameters=weights, _init_args=(), _init_kwargs={})
+    path = write_pickle(tmp_path / "fork.pkl", record("Detector", state, source=FORK))
+    with pytest.raises(NetworkFileError, match="not an Inception-v3 or VGG16 network; .*--allow-code"):
+        load_detector(path)
+    detector = load_detector(path, allow_code=True)
+    assert "Python code inside this file now runs" in capsys.readouterr().err
+    x = images()
+    assert torch.allclose(detector(x), 2 * x.float().mean(dim=(2, 3)))
