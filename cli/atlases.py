@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import sys
-import time
 
 import click
 
+from cli.progress import with_progress
 from dnnlib_compat.download import cache_folder
 from latent_plugins import atlas as atlases
 
@@ -23,27 +22,6 @@ def build_with_progress(generator, path, settings):
     for shard in with_progress(missing, rows, "candidates"):
         atlases.write_shard(generator, path, settings, shard)
     return atlases.open_atlas(path)
-
-
-def with_progress(items, sizes, label, every=20):
-    """Iterate over `items` of known `sizes` under a progress bar with rate and time left.
-
-    Where the output is no terminal (a log file), a line every so many seconds takes the bar's place.
-    """
-    start = last = time.monotonic()
-    done, total = 0, sum(sizes)
-    bar = click.progressbar(length=total, label=label, show_pos=True, show_eta=True, width=24,
-                            item_show_func=lambda rate: rate)  # fmt: skip
-    with bar:
-        for item, size in zip(items, sizes):
-            yield item
-            done += size
-            now = time.monotonic()
-            rate = done / max(now - start, 1e-9)
-            bar.update(size, f"{rate:.0f}/s")
-            if not sys.stdout.isatty() and now - last > every and done < total:
-                last = now
-                click.echo(f"{done} of {total} {label}, {rate:.0f}/s, {(total - done) / rate:.0f} s left")
 
 
 def cached_atlas_path(settings):

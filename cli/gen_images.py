@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cli.atlases import with_progress
 from cli.options import (
     IntRanges,
     Vector2,
@@ -19,6 +18,7 @@ from cli.options import (
     prepare_folder,
     reports_errors,
 )
+from cli.progress import with_progress
 from cli.sampling import check_sampler, open_sampler, sampler_choice_options
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas import one_hot
@@ -51,7 +51,7 @@ from latent_plugins.plotting import image_grid, save_png
     "--rotate", type=float, default=0, show_default=True, metavar="ANGLE", help="Rotation in degrees; StyleGAN3 only."
 )
 @click.option("--outdir", type=Path, default="out", show_default=True, metavar="DIR", help="Where the images go.")
-@sampler_choice_options
+@sampler_choice_options()
 @atlas_options
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
 @click.option(

@@ -40,6 +40,20 @@ class IntRanges(click.ParamType):
         return numbers
 
 
+class Numbers(click.ParamType):
+    """`-1,0.5,1` → [-1.0, 0.5, 1.0], each once."""
+
+    name = "numbers"
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        try:
+            return list(dict.fromkeys(float(part) for part in value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers; write for example -0.5,0,0.5", param, ctx)
+
+
 class Vector2(click.ParamType):
     """`0.3,1` → (0.3, 1.0)."""
 
@@ -192,10 +206,16 @@ def reports_errors(command):
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
+        said = set()
+
+        def show(message, *rest, **options):
+            text = one_line(message)
+            if text not in said:  # sweeps and repeats meet the same thing again and again
+                said.add(text)
+                click.secho(f"warning: {text}", fg="yellow", err=True)
+
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *rest, **options: click.secho(
-                f"warning: {one_line(message)}", fg="yellow", err=True
-            )
+            warnings.showwarning = show
             warnings.simplefilter("always", UserWarning)
             try:
                 return command(*args, **kwargs)

@@ -15,33 +15,40 @@ from latent_plugins.spaces import canonical_space
 PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
 IDLE_DEFAULTS = dict(method="exact", projection=256, replacement=False)  # of options that always have a value
 
-sampler_choice_options = apply_options(
-    [
-        click.option(
-            "--sampler",
-            "sampler_name",
-            default="prior",
-            show_default=True,
-            help="prior, truncation, magnet, polarity, or one that an installed package adds.",
-        ),
-        click.option("--space", help="Whose volume counts: style, pixel or w:pixel.  [default: recommended, or style]"),
-        click.option("--rho", type=float, help="Polarity: below 0 to modes, above 0 to anti-modes."),
-        click.option(
-            "--top-k",
-            type=click.IntRange(min=1),
-            metavar="K",
-            help="Singular values that make the volume.  [default: recommended]",
-        ),
-        click.option(
-            "--atlas",
-            "atlas_path",
-            type=Path,
-            metavar="PATH",
-            help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
-        ),
-        click.option("--replacement", is_flag=True, help="Draw candidates with replacement, each seed independently."),
-    ]
-)
+
+def sampler_choice_options(rho=click.FLOAT):
+    """The options that choose a sampler. rho: the type of --rho."""
+    return apply_options(
+        [
+            click.option(
+                "--sampler",
+                "sampler_name",
+                default="prior",
+                show_default=True,
+                help="prior, truncation, magnet, polarity, or one that an installed package adds.",
+            ),
+            click.option(
+                "--space", help="Whose volume counts: style, pixel or w:pixel.  [default: recommended, or style]"
+            ),
+            click.option("--rho", type=rho, help="Polarity: below 0 to modes, above 0 to anti-modes."),
+            click.option(
+                "--top-k",
+                type=click.IntRange(min=1),
+                metavar="K",
+                help="Singular values that make the volume.  [default: recommended]",
+            ),
+            click.option(
+                "--atlas",
+                "atlas_path",
+                type=Path,
+                metavar="PATH",
+                help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
+            ),
+            click.option(
+                "--replacement", is_flag=True, help="Draw candidates with replacement, each seed independently."
+            ),
+        ]
+    )
 
 
 def check_sampler(name, **options):
@@ -69,37 +76,64 @@ def check_sampler(name, **options):
 def open_sampler(
     generator, name, advice, *, seeds, label, psi, cutoff, space, rho, top_k, atlas_path, replacement, **atlas_settings
 ):
-    """(sampler, what describes it) for a Generator; builds the atlas that it needs on first use.
+    """(sampler, what describes it) for a Generator and one latent a seed; builds the atlas that it needs on first use.
 
     advice: recommended settings of the network's catalogue entry. Whatever can be refused is refused before an atlas
     is built.
     """
     if not available_samplers()[name].needs_atlas:
         return create_sampler(name, generator), {}
-    atlas = None
-    if atlas_path is not None:
-        atlas = open_given_atlas(atlas_path, space, psi, cutoff)
-        space = space or (atlas.settings and atlas.settings.space)
-    advice = usable_advice(advice)
-    space = canonical_space(space or advice.get("space", "style"))
-    if canonical_space(advice.get("space", "style")) != space:
-        advice = {}  # it is for another space
-    options = dict(replacement=replacement)
+    atlas, space = given_atlas(atlas_path, advice, space, psi, cutoff)
     if name == "polarity":
-        options["rho"] = choose_rho(rho, advice)
+        rho = choose_rho(rho, advice_for(advice, space))
     if atlas is None:
-        settings = settings_for(generator, top_k, space=space, psi=psi, cutoff=cutoff, label=label, **atlas_settings)
+        classes = None if label is None else (label,)
+        settings = settings_for(
+            generator, top_k, space=space, psi=psi, cutoff=cutoff, classes=classes, **atlas_settings
+        )
         if not replacement and max(seeds) >= settings.candidates:
             raise ValueError(
                 f"seed {max(seeds)} is beyond the {settings.candidates} candidates of an atlas of this size: give "
                 "more --candidates, or draw with --replacement"
             )
         atlas = cached_atlas(generator, settings)
-    options["top_k"] = top_k or min(advice.get("top_k", PAPER_TOP_K[space]), atlas.top_k)
-    sampler = create_sampler(name, generator, atlas=atlas, **options)
+    top_k = choose_top_k(top_k, advice, atlas, space)
+    return sampler_on(generator, name, atlas, space=space, rho=rho, top_k=top_k, replacement=replacement, label=label)
+
+
+def given_atlas(atlas_path, advice, space, psi, cutoff):
+    """(atlas at `atlas_path` or None, canonical space): the space asked for, the atlas's, the recommended, or style."""
+    atlas = None
+    if atlas_path is not None:
+        atlas = open_given_atlas(atlas_path, space, psi, cutoff)
+        space = space or (atlas.settings and atlas.settings.space)
+    return atlas, canonical_space(space or usable_advice(advice).get("space", "style"))
+
+
+def choose_top_k(top_k, advice, atlas, space):
+    """The top-k asked for, else the recommended one, else what the papers used in the space."""
+    return top_k or min(advice_for(advice, space).get("top_k", PAPER_TOP_K[space]), atlas.top_k)
+
+
+def sampler_on(generator, name, atlas, *, space, rho, top_k, replacement, label=None):
+    """(sampler, what describes it) on an atlas; says how degenerate its weights are."""
+    options = dict(rho=rho) if name == "polarity" else {}
+    sampler = create_sampler(name, generator, atlas=atlas, top_k=top_k, replacement=replacement, **options)
     described = dict(space=space, rho=sampler.rho, top_k=sampler.top_k, replacement=replacement)
-    click.echo(f"{name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {sampler.degeneracy(label)}")
+    click.echo(f"{name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {smallest_sample_size(sampler, label)}")
     return sampler, described
+
+
+def smallest_sample_size(sampler, label=None):
+    """The Degeneracy of a sampler's weights; of several classes, that with the smallest effective sample size."""
+    labels = [label] if label is not None else sampler.atlas.classes or [None]
+    return min(map(sampler.degeneracy, labels), key=lambda found: found.effective_sample_size)
+
+
+def advice_for(advice, space):
+    """The part of a catalogue entry's advice that is for a canonical space; {} when it is for another one."""
+    advice = usable_advice(advice)
+    return advice if canonical_space(advice.get("space", "style")) == space else {}
 
 
 def usable_advice(advice):
@@ -111,9 +145,8 @@ def usable_advice(advice):
     return advice
 
 
-def settings_for(generator, top_k, *, label, **settings):
-    """AtlasSettings for one class that store at least `top_k` singular values. Raises ValueError beyond the rank."""
-    settings["classes"] = None if label is None else (label,)
+def settings_for(generator, top_k, **settings):
+    """AtlasSettings that store at least `top_k` singular values. Raises ValueError beyond the rank."""
     usual = make_settings(generator, **settings)
     return usual if top_k is None or top_k <= usual.top_k else make_settings(generator, top_k=top_k, **settings)
 

@@ -101,11 +101,13 @@ class TensorRecord:
         """The tensor, on the CPU wherever it was saved. Raises NetworkFileError when the payload is damaged."""
         try:
             storage = torch.load(io.BytesIO(self.storage.data), map_location="cpu", weights_only=True)
-            last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride))
-            if min(self.offset, *self.stride, 0) < 0 or min(self.size, default=1) > 0 and last >= len(storage):
-                raise ValueError("it lies outside its storage")  # set_ would grow the storage with whatever is there
+            data = storage._untyped_storage  # the typed one warns about itself whatever one asks
             tensor = torch.empty(0, dtype=storage.dtype)
-            tensor.set_(storage._untyped_storage, self.offset, self.size, self.stride)
+            last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride))
+            available = data.nbytes() // tensor.element_size()
+            if min(self.offset, *self.stride, 0) < 0 or min(self.size, default=1) > 0 and last >= available:
+                raise ValueError("it lies outside its storage")  # set_ would grow the storage with whatever is there
+            tensor.set_(data, self.offset, self.size, self.stride)
         except Exception as error:  # torch.load raises many kinds on damaged payloads; none has run code
             raise NetworkFileError(f"a tensor of the file cannot be decoded ({type(error).__name__})") from error
         return tensor.clone()

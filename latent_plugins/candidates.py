@@ -12,7 +12,7 @@ BASES = ("prior", "uniform")
 BLOCK = 1024  # rows that share one counter block; part of the definition of every stream
 
 # Streams that must never share bits, whatever their seeds.
-CANDIDATES, GUMBEL, CHOICE, PROJECTION = range(4)
+CANDIDATES, GUMBEL, CHOICE, PROJECTION, MIXTURE, LABELS, MOTION = range(7)
 
 
 def _block(key, block, width):

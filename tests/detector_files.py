@@ -4,9 +4,9 @@ import warnings
 
 import torch
 import torch.nn.functional as F
+from pickles import module_record, record, write_pickle
 
 from dnnlib_compat.networks.inception_v3 import InceptionV3, layer_names
-from tests.pickles import module_record, record, write_pickle
 
 
 class SmallDetector(torch.nn.Module):

@@ -5,13 +5,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from detector_files import SmallDetector, random_inception, write_persistent, write_torchscript
+from pickles import Call, Named, record, write_pickle
 
 from dnnlib_compat import detectors as module
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError
 from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
-from tests.detector_files import SmallDetector, random_inception, write_persistent, write_torchscript
-from tests.pickles import Call, Named, record, write_pickle
 
 
 def images(n=2, channels=3, size=20, seed=0):

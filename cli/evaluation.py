@@ -1,0 +1,199 @@
+"""What calc_metrics and sweep share: a run over settings, repeats and metrics."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import itertools
+import math
+import sys
+from pathlib import Path
+
+import click
+
+from cli.atlases import cached_atlas
+from cli.launch import own_device
+from cli.metric_inputs import open_detectors, open_real, recorded_data
+from cli.options import check_psi, open_network
+from cli.progress import count_progress
+from cli.report import result_line, summary_line
+from cli.sampling import (
+    advice_for,
+    choose_rho,
+    choose_top_k,
+    given_atlas,
+    sampler_on,
+    settings_for,
+    smallest_sample_size,
+)
+from latent_plugins import distributed
+from latent_plugins.atlas import DEFAULT_CANDIDATES
+from latent_plugins.metrics.evaluate import evaluate
+from latent_plugins.plotting import save_png
+from latent_plugins.samplers import available_samplers, create_sampler
+from latent_plugins.samplers.mixture import MixtureSampler
+
+CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One point of a sweep. rho is None for samplers without; mix is the share of the sampler."""
+
+    rho: float | None
+    psi: float
+    mix: float
+
+    @property
+    def slug(self):
+        """A name for files."""
+        parts = [] if self.rho is None else [f"rho{self.rho:g}"]
+        return "-".join([*parts, f"trunc{self.psi:g}", f"mix{self.mix:g}"])
+
+
+def settings_of(sampler_name, rhos, psis, mixes):
+    """The Settings of a sweep, in the order rho, psi, mix. Raises a click error for values out of range."""
+    sampler_class = available_samplers()[sampler_name]
+    psis = psis or [getattr(sampler_class, "default_psi", 1.0)]
+    for psi in psis:
+        check_psi(psi)
+    if mixes is not None and sampler_name == "prior":
+        raise click.ClickException("--mix has no effect with --sampler=prior; leave it out")
+    for mix in mixes or ():
+        if not 0 <= mix <= 1:
+            raise click.BadParameter(f"{mix:g} is no share; write a number from 0 to 1, such as --mix=0.041")
+    return [Setting(*point) for point in itertools.product(rhos or [None], psis, mixes or [1.0])]
+
+
+@contextlib.contextmanager
+def leader_speaks(verbose):
+    """Yield print(text) for result lines; everything else is printed by the first process alone, if `verbose`."""
+    out = sys.stdout
+    quiet = distributed.rank() > 0 or not verbose
+
+    def say(text):
+        if distributed.rank() == 0:
+            click.echo(text, file=out)
+
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        yield say
+
+
+class Run:
+    """A network, real images and detectors, opened once for any number of settings and repeats."""
+
+    def __init__(
+        self, metrics, settings, *, network, device, allow_code, data, mirror, sampler_name, detectors, lpips_heads,
+        batch, workers, no_cache, seed, repeats, noise_mode, cutoff, allow_singular, save_images, outdir,
+        space, top_k, atlas_path, replacement, **atlas_settings,
+    ):  # fmt: skip
+        self.metrics, self.settings, self.sampler_name = metrics, settings, sampler_name
+        self.outdir, self.save_images, self.seeds = outdir, save_images, range(seed, seed + repeats)
+        device = own_device(device)
+        opened = distributed.leader_first(functools.partial(open_network, network, device, allow_code))
+        self.generator, self.source, self.entry = opened
+        self.advice = self.entry.get("recommended", {})
+        trust = dict(device=device, allow_code=allow_code)
+        self.detectors = open_detectors(metrics, detectors, lpips_heads, self.entry, **trust)
+        batch = batch or max(1, min(64, 64 * 128**2 // self.generator.img_resolution**2))
+        recorded = {} if data else recorded_data(self.source, self.entry)
+        reading = dict(batch=batch, workers=workers, cache=not no_cache, progress=count_progress)
+        self.real = open_real(metrics, self.generator, data or recorded.get("path"), self.entry, **reading)
+        mirror = bool(recorded.get("xflip", False)) if mirror is None else mirror
+        self.rendering = dict(
+            cutoff=cutoff, noise_mode=noise_mode, batch=batch, mirror=mirror, allow_singular=allow_singular
+        )
+        self.sampler_options = dict(space=space, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
+        self.atlas_settings = atlas_settings
+        self._by_psi, self._built = {}, {}
+
+    def lines(self, setting):
+        """Yield the result lines of a Setting: those of every repeat and, of several, the summary of each metric."""
+        sampler, described = self.sampler(setting)
+        finished = {metric.name: [] for metric in self.metrics}
+        for repeat, seed in enumerate(self.seeds):
+            watch = self.saving(setting) if self.save_images and repeat == 0 else None
+            for metric, figures, seconds in evaluate(
+                self.metrics, self.generator, sampler, self.real, self.detectors, seed=seed, psi=setting.psi,
+                progress=count_progress, on_images=watch, **self.rendering,
+            ):  # fmt: skip
+                extra = dict(described, seed=seed)
+                if metric.detector:
+                    extra["detector"] = self.detectors[metric.detector].name
+                if metric.needs_real:
+                    extra["data"] = self.real.name
+                if len(self.seeds) > 1:
+                    extra["repeat"] = repeat
+                line = result_line(metric.name, figures, seconds, distributed.world(), self.source, self.outdir, extra)
+                finished[metric.name].append(line)
+                yield line
+        if len(self.seeds) > 1:
+            yield from map(summary_line, finished.values())
+
+    def sampler(self, setting):
+        """(sampler, what describes it) of a Setting."""
+        sampler, described = self._own_sampler(setting)
+        described = dict(sampler=self.sampler_name, **described, trunc=setting.psi, mix=setting.mix)
+        if self.rendering["cutoff"] is not None:
+            described["trunc_cutoff"] = self.rendering["cutoff"]
+        if setting.mix < 1:
+            sampler = MixtureSampler(sampler, create_sampler("prior", self.generator), setting.mix)
+        return sampler, described
+
+    def _own_sampler(self, setting):
+        empty = dict(space=None, rho=None, ess=None)
+        if not available_samplers()[self.sampler_name].needs_atlas:
+            return create_sampler(self.sampler_name, self.generator), empty
+        if setting.psi not in self._by_psi:
+            self._by_psi[setting.psi] = self._find_atlas(setting.psi)
+        atlas, space = self._by_psi[setting.psi]
+        rho = setting.rho
+        if self.sampler_name == "polarity":
+            rho = choose_rho(rho, advice_for(self.advice, space))
+        top_k = choose_top_k(self.sampler_options["top_k"], self.advice, atlas, space)
+        replacement = self.sampler_options["replacement"]
+        sampler, described = sampler_on(
+            self.generator, self.sampler_name, atlas, space=space, rho=rho, top_k=top_k, replacement=replacement
+        )
+        found = smallest_sample_size(sampler)
+        return sampler, dict(described, candidates=found.candidates, ess=found.effective_sample_size)
+
+    def _find_atlas(self, psi):
+        """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use."""
+        options = self.sampler_options
+        cutoff = self.rendering["cutoff"]
+        atlas, space = given_atlas(options["atlas_path"], self.advice, options["space"], psi, cutoff)
+        if atlas is None:
+            made = self.atlas_settings | dict(space=space, psi=psi, cutoff=cutoff, classes=None)
+            needed = 0 if options["replacement"] else self.largest_draw()
+            if made["candidates"] is None and space == "z:w":
+                made["candidates"] = max(DEFAULT_CANDIDATES[space], CANDIDATES_PER_SAMPLE * needed)
+            settings = settings_for(self.generator, options["top_k"], **made)
+            if settings.candidates < needed:
+                raise ValueError(
+                    f"{needed} samples are more than the {settings.candidates} candidates of an atlas of this size: "
+                    "give more --candidates, or draw with --replacement"
+                )
+            if settings not in self._built:  # in style space, truncation changes nothing
+                build = functools.partial(cached_atlas, self.generator, settings)
+                self._built[settings] = distributed.leader_first(build)
+            atlas = self._built[settings]
+        return atlas, space
+
+    def largest_draw(self):
+        """The most latents (of one class) that a repeat draws from the sampler at once."""
+        n = max(metric.samples * (2 if metric.kind == "ppl" else 1) for metric in self.metrics)
+        if self.generator.c_dim:
+            n = max(int(self.real.labels(n, seed).sum(dim=0).max()) for seed in self.seeds)
+        return math.ceil(n * max(setting.mix for setting in self.settings))
+
+    def saving(self, setting):
+        """on_images(first, images) that writes the first images as PNG."""
+        folder = Path(self.outdir) / f"images-{setting.slug}"
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def write(first, images):
+            for i in range(first, min(first + len(images), self.save_images)):
+                save_png(images[i - first].permute(1, 2, 0).cpu().numpy(), folder / f"{i:06d}.png")
+
+        return write

@@ -1,0 +1,49 @@
+"""`--gpus=N`: the same command in N processes."""
+
+import importlib
+import os
+import socket
+import sys
+
+import click
+import torch
+
+from latent_plugins import distributed
+
+
+def relaunch(module, gpus, device):
+    """Run the `main` command of a module with this process's arguments in `gpus` new processes, one GPU each.
+
+    True when that was done.
+
+    False where there is nothing to do: one process is asked for, or torchrun has started several already. With
+    device `cpu` the processes share the CPU. A click error when there are too few GPUs.
+    """
+    if gpus == 1 or "WORLD_SIZE" in os.environ:
+        return False
+    if device.type == "cuda" and torch.cuda.device_count() < gpus:
+        raise click.ClickException(f"--gpus={gpus}, but this machine has {torch.cuda.device_count()}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    try:
+        torch.multiprocessing.spawn(run_one, (module, sys.argv[1:], gpus, port), nprocs=gpus)
+    except torch.multiprocessing.ProcessExitedException as error:
+        raise SystemExit(error.exit_code or 1) from None  # the process has said why
+    return True
+
+
+def run_one(rank, module, arguments, world, port):
+    """One of the processes that `relaunch` starts."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    importlib.import_module(module).main.main(args=arguments, prog_name=module)
+
+
+def own_device(device):
+    """The device of this process: of several with GPUs, each takes the one of its local rank."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and device.type == "cuda":
+        device = torch.device("cuda", distributed.local_rank())
+        torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,55 @@
+"""What metrics compare and with what: feature detectors and real images, as the options of the commands name them."""
+
+import functools
+import os
+
+import click
+
+from dnnlib_compat.detectors import load_detector
+from dnnlib_compat.loader import training_set
+from dnnlib_compat.pretrained import locate
+from latent_plugins import distributed
+from latent_plugins.metrics.names import OFFICIAL_DETECTORS
+from latent_plugins.metrics.real import RealImages, ReferenceStatistics
+
+
+def open_detectors(metrics, chosen, lpips_heads, entry, **options):
+    """{part: Detector} for the parts (inception, vgg16, lpips) that the metrics need.
+
+    chosen: the values of --detector. Without one, a network's own entry may name a detector of features.
+    """
+    sources = dict(OFFICIAL_DETECTORS)
+    if "detector" in entry:
+        sources.update(inception=entry["detector"], vgg16=entry["detector"])
+    for value in chosen:
+        part, mark, source = value.partition("=")
+        sources.update({part: source} if mark and part in sources else dict.fromkeys(sources, value))
+    needed = sorted({metric.detector for metric in metrics if metric.detector})
+    if lpips_heads is not None and "lpips" not in needed:
+        raise click.ClickException("--lpips-heads has no effect without a path length metric; leave it out")
+
+    @functools.cache
+    def opened(source, heads):
+        return distributed.leader_first(lambda: load_detector(source, lpips_heads=heads, **options))
+
+    return {part: opened(sources[part], lpips_heads if part == "lpips" else None) for part in needed}
+
+
+def recorded_data(source, entry):
+    """{"path": …, "xflip": …} of the data set that an official pickle names, if it is on this machine; else {}."""
+    recorded = {} if entry else training_set(source)
+    return recorded if os.path.exists(str(recorded.get("path", ""))) else {}
+
+
+def open_real(metrics, generator, data, entry, **options):
+    """RealImages, or the statistics that belong to an embedded network; None where neither images nor labels count."""
+    conditional = generator.c_dim > 0
+    if data is not None:
+        shape = dict(resolution=generator.img_resolution, channels=generator.img_channels)
+        return RealImages(data, **shape, label_dim=generator.c_dim, **options)
+    if not conditional and not any(metric.needs_real for metric in metrics):
+        return None
+    if "statistics" in entry and not conditional:
+        return ReferenceStatistics(locate(entry["statistics"]))
+    what = "draws labels from" if conditional else "is compared with"
+    raise click.ClickException(f"could not look up the data set that this network {what}; give it with --data=FILE")

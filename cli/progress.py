@@ -1,0 +1,34 @@
+"""Progress of long loops: a bar with rate and time left; in a log file, a line every so many seconds."""
+
+import sys
+import time
+
+import click
+
+
+def with_progress(items, sizes, label):
+    """Iterate over `items` of known `sizes` under a progress bar."""
+    return _shown(items, iter(sizes), sum(sizes), label)
+
+
+def count_progress(counts, total, label):
+    """Iterate over `counts`, numbers of things done that add up to `total`, under a progress bar."""
+    return _shown(counts, None, total, label)
+
+
+def _shown(items, sizes, total, label, every=20):
+    start = last = time.monotonic()
+    done = 0
+    bar = click.progressbar(length=total, label=label, show_pos=True, show_eta=True, width=24,
+                            item_show_func=lambda rate: rate)  # fmt: skip
+    with bar:
+        for item in items:
+            yield item
+            size = item if sizes is None else next(sizes)
+            done += size
+            now = time.monotonic()
+            rate = done / max(now - start, 1e-9)
+            bar.update(size, f"{rate:.0f}/s")
+            if not sys.stdout.isatty() and now - last > every and done < total:
+                last = now
+                click.echo(f"{done} of {total} {label}, {rate:.0f}/s, {(total - done) / max(rate, 1e-9):.0f} s left")

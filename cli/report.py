@@ -1,0 +1,71 @@
+"""Result lines of metrics as the ecosystem writes them, and intervals over repeats."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+
+
+def format_time(seconds):
+    """`9s`, `2m 05s`, `1h 02m 05s`, `1d 02h 03m`, as the official commands write durations."""
+    s = int(np.rint(seconds))
+    if s < 60:
+        return f"{s}s"
+    if s < 60 * 60:
+        return f"{s // 60}m {s % 60:02}s"
+    if s < 24 * 60 * 60:
+        return f"{s // 3600}h {s // 60 % 60:02}m {s % 60:02}s"
+    return f"{s // 86400}d {s // 3600 % 24:02}h {s // 60 % 60:02}m"
+
+
+def result_line(metric, figures, seconds, processes, source, folder, extra):
+    """The record of one figure: the official keys, then `extra`. The network's path is relative to `folder`."""
+    if folder is not None and os.path.isfile(source):
+        source = os.path.relpath(source, folder)
+    return dict(
+        results=figures,
+        metric=metric,
+        total_time=seconds,
+        total_time_str=format_time(seconds),
+        num_gpus=processes,
+        snapshot_pkl=str(source),
+        timestamp=time.time(),
+        **extra,
+    )
+
+
+def append_line(folder, line):
+    """Append a record to `metric-NAME.jsonl` in `folder`, as a line of its own whatever a crash may have left there."""
+    with open(Path(folder) / f"metric-{line['metric']}.jsonl", "ab+") as file:
+        file.seek(max(0, file.seek(0, 2) - 1))
+        start = b"" if file.read(1) in (b"", b"\n") else b"\n"
+        file.write(start + json.dumps(line).encode() + b"\n")
+
+
+def mean_and_interval(values, level=0.95):
+    """(mean, [low, high]): the interval of the mean of independent repeats by Student's t distribution."""
+    values = np.asarray(values, dtype=np.float64)
+    half = scipy.stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    mean = float(values.mean())
+    return mean, [mean - float(half), mean + float(half)]
+
+
+def summary_line(lines):
+    """The record of the repeats of one setting: mean figures, and `interval95` of each."""
+    keys = lines[0]["results"]
+    summed = {key: mean_and_interval([line["results"][key] for line in lines]) for key in keys}
+    line = {key: value for key, value in lines[0].items() if key not in ("seed", "repeat")}
+    seconds = sum(each["total_time"] for each in lines)
+    line.update(
+        results={key: mean for key, (mean, _) in summed.items()},
+        total_time=seconds,
+        total_time_str=format_time(seconds),
+        timestamp=time.time(),
+        repeats=len(lines),
+        seeds=[each["seed"] for each in lines],
+        interval95={key: interval for key, (_, interval) in summed.items()},
+    )
+    return line

@@ -1,0 +1,206 @@
+"""sweep: metrics over a grid of rho, psi and mixtures, as a table and as charts."""
+
+import csv
+import io
+import json
+import warnings
+from pathlib import Path
+
+import click
+
+from cli.calc_metrics import ATLAS_OPTIONS
+from cli.evaluation import Run, leader_speaks, settings_of
+from cli.launch import relaunch
+from cli.metric_options import evaluation_options
+from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
+from cli.report import append_line
+from cli.sampling import check_sampler, sampler_choice_options
+from dnnlib_compat.util import atomic_output
+from latent_plugins import charts, distributed
+from latent_plugins.fingerprint import fingerprint
+from latent_plugins.metrics.names import parse_metrics
+
+AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
+
+
+@click.command()
+@network_options
+@click.option(
+    "--metrics", "names", default="fid5k_full,pr5k3_full", show_default=True, metavar="A,B,C", help="Metrics."
+)
+@click.option("--outdir", type=Path, default="sweep", show_default=True, metavar="DIR", help="Where everything goes.")
+@evaluation_options
+@sampler_choice_options(rho=Numbers())
+@atlas_options
+@reports_errors
+def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
+    """Calculate metrics for every combination of the numbers given to --rho, --trunc and --mix.
+
+    Writes sweep.jsonl and sweep.csv, a line a setting, and charts: pareto.png (precision and recall), fid-rho.png and
+    fid-mix.png. A sweep that was interrupted goes on when the command is given again.
+
+    \b
+    sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5
+    sweep --sampler=magnet --mix=0,0.04,0.16,1 --metrics=fid5k_full
+    """
+    metrics = parse_metrics(names)
+    given = {key: options[key] for key in ("space", "top_k", "atlas_path", "replacement", *ATLAS_OPTIONS)}
+    check_sampler(options["sampler_name"], rho=rho, **given)
+    settings = settings_of(options["sampler_name"], rho, psis, mixes)
+    prepare_folder(outdir)
+    if not charts.available():
+        warnings.warn("no charts: matplotlib is missing; pip install 'latent-plugins[plots]' brings it", stacklevel=2)
+    if relaunch("cli.sweep", gpus, options["device"]):
+        return
+    distributed.start()
+    try:
+        with leader_speaks(verbose) as say:
+            run = Run(metrics, settings, outdir=outdir, **options)
+            for setting in settings:
+                identity = identity_of(run, setting, names)
+                finished = distributed.from_leader(find_row(outdir / "sweep.jsonl", identity))
+                if finished is not None:
+                    say(f"{setting.slug}: there already")
+                    continue
+                row = measure(run, setting, outdir)
+                say(json.dumps(row))
+                if distributed.rank() == 0:
+                    add_row(outdir / "sweep.jsonl", dict(row, identity=identity))
+                    write_results(outdir)
+            if distributed.rank() == 0:
+                say(", ".join(["sweep.csv", *write_results(outdir)]) + f" in {outdir}")
+    finally:
+        distributed.stop()
+
+
+def measure(run, setting, outdir):
+    """The row of a Setting: what describes it, and mean and interval of every figure."""
+    row, single = {}, len(run.seeds) == 1
+    for line in run.lines(setting):
+        if distributed.rank() == 0:
+            append_line(outdir, line)
+        if single or "interval95" in line:
+            for key in ("sampler", "space", "rho", "top_k", "trunc", "mix", "ess", "candidates"):
+                row[key] = line.get(key)
+            for key, mean in line["results"].items():
+                row[key] = mean
+                row[f"{key}_low"], row[f"{key}_high"] = (mean, mean) if single else line["interval95"][key]
+            row["repeats"] = len(run.seeds)
+    return row
+
+
+def identity_of(run, setting, names):
+    """Everything that decides a row's figures, to tell whether it is there already."""
+    real = None if run.real is None else run.real.identity()
+    return dict(
+        network=fingerprint(run.generator),
+        data=real,
+        detectors={part: detector.digest for part, detector in run.detectors.items()},
+        metrics=names,
+        seeds=list(run.seeds),
+        setting=setting.slug,
+        sampler=run.sampler_name,
+        options={key: str(value) for key, value in (run.sampler_options | run.atlas_settings).items()},
+        rendering=run.rendering,
+    )
+
+
+def read_rows(path):
+    """The rows of sweep.jsonl; a line that was cut short is left out."""
+    rows = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def add_row(path, row):
+    """Add a row to sweep.jsonl; what a crash may have left of another one goes."""
+    with atomic_output(path) as tmp:
+        tmp.write_text("".join(json.dumps(each) + "\n" for each in [*read_rows(path), row]))
+
+
+def find_row(path, identity):
+    """The row with this identity, or None."""
+    return next((row for row in read_rows(path) if row.get("identity") == identity), None)
+
+
+def write_results(outdir):
+    """Write sweep.csv and the charts from sweep.jsonl; the names of the charts."""
+    rows = read_rows(outdir / "sweep.jsonl")
+    for row in rows:
+        row.pop("identity", None)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_output(outdir / "sweep.csv") as tmp:
+        tmp.write_text(text.getvalue())
+    return draw_charts(rows, outdir) if charts.available() and rows else []
+
+
+def draw_charts(rows, outdir):
+    """Draw what the rows have figures for; the names of the files."""
+    written = []
+    for axis, label in AXES.items():
+        for key in figures_of(rows, "fid"):
+            lines = grouped(rows, key, axis)
+            if any(len({point[axis] for point in points}) > 1 for points in lines.values()):
+                name = f"fid-{axis}.png" if len(figures_of(rows, "fid")) == 1 else f"{key}-{axis}.png"
+                wide = dict(x=axis, y="figure", xlabel=label, ylabel=key, logx=axis == "mix")
+                charts.save_lines(outdir / name, lines, **wide)
+                written.append(name)
+    for key in figures_of(rows, "pr"):
+        base = key.removesuffix("_precision")
+        if key.endswith("_precision") and any(base + "_recall" in row for row in rows):
+            name = "pareto.png" if len(figures_of(rows, "pr")) == 2 else f"{base}-pareto.png"
+            charts.save_pareto(outdir / name, pareto_lines(rows, base), title=base)
+            written.append(name)
+    return written
+
+
+def figures_of(rows, prefix):
+    """The columns of figures whose names begin with `prefix`."""
+    keys = dict.fromkeys(key for row in rows for key in row if key.startswith(prefix))
+    return [key for key in keys if f"{key}_low" in keys]
+
+
+def grouped(rows, key, axis):
+    """{legend: [point, …]} of a figure over `axis`; all other settings make the legend."""
+    lines = {}
+    for row in rows:
+        if row.get(key) is not None and row.get(axis) is not None:
+            point = {axis: row[axis], "figure": (row[key], row[f"{key}_low"], row[f"{key}_high"])}
+            lines.setdefault(legend(row, leave_out=axis), []).append(point)
+    return lines
+
+
+def pareto_lines(rows, base):
+    """{legend: [point, …]} of precision and recall; the points of a line differ in rho and mix."""
+    lines = {}
+    for row in rows:
+        if row.get(f"{base}_precision") is None:
+            continue
+        point = {
+            part: tuple(row[f"{base}_{part}{end}"] for end in ("", "_low", "_high")) for part in ("precision", "recall")
+        }
+        parts = [f"ρ {row['rho']:g}"] if row.get("rho") is not None else []
+        parts += [f"{100 * row['mix']:g} %"] if row["mix"] != 1 else []
+        lines.setdefault(f"{row['sampler']} ψ {row['trunc']:g}", []).append(dict(point, name=", ".join(parts)))
+    return lines
+
+
+def legend(row, leave_out):
+    parts = [row["sampler"], row.get("space") or ""]
+    if leave_out != "rho" and row.get("rho") is not None and row["sampler"] != "magnet":
+        parts.append(f"ρ {row['rho']:g}")
+    if leave_out != "mix" and row["mix"] != 1:
+        parts.append(f"mix {row['mix']:g}")
+    return " ".join([part for part in parts if part] + [f"ψ {row['trunc']:g}"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""From a generator and a sampler to the figures of several metrics, in one pass over the images."""
+
+import time
+
+import numpy as np
+import torch
+
+from latent_plugins import distributed
+from latent_plugins.candidates import MOTION, uniforms
+from latent_plugins.metrics.accumulators import new_accumulator
+from latent_plugins.metrics.collect import collect, share
+from latent_plugins.metrics.density_coverage import density_coverage
+from latent_plugins.metrics.earth_mover import earth_mover_distance
+from latent_plugins.metrics.equivariance import draw_parameters, equivariance_errors, psnr
+from latent_plugins.metrics.fid import frechet_distance
+from latent_plugins.metrics.generated import generated_batches
+from latent_plugins.metrics.inception_score import inception_score
+from latent_plugins.metrics.kid import kernel_distance
+from latent_plugins.metrics.names import LPIPS
+from latent_plugins.metrics.path_length import PATH_METRICS, path_distances, trimmed_mean
+from latent_plugins.metrics.precision_recall import precision_recall
+from latent_plugins.metrics.real import request_of
+
+SPLITS = 10  # of the Inception score
+PATH_BATCH = EQUIVARIANCE_BATCH = 4  # share their noise inputs and their motion: part of the definition
+NOISE_SUBSTREAM = 2**20
+
+
+def evaluate(
+    metrics, generator, sampler, real, detectors, *,
+    seed=0, psi=1, cutoff=None, noise_mode="random", batch=64, mirror=False, allow_singular=False, progress=None,
+    on_images=None,
+):  # fmt: skip
+    """Yield (Metric, {official key: figure}, seconds) for every one of `metrics`, cheapest first.
+
+    real: RealImages or ReferenceStatistics, None where no metric needs real images or labels. detectors: {official
+    detector name: Detector}. All metrics of a kind see the same generated images: the first n of one draw from
+    `sampler`, which depends on `seed` alone. mirror: x-flips of the real images for the legacy metrics. noise_mode and
+    the rest as the official code has them. progress(rounds, total, label) wraps long loops; on_images(first row,
+    images uint8 [n, C, H, W]) sees this process's images. With several processes all of them call this, and all get
+    the figures.
+
+    Raises ValueError for what cannot be computed (too few images, a detector without the output that is needed, …),
+    as early as it is known.
+    """
+    progress = progress or (lambda rounds, total, label: rounds)
+    for metric in metrics:
+        check(metric, generator, real, detectors, psi)
+    on_features = [metric for metric in metrics if metric.storage]
+    if on_features:
+        figures = feature_figures(
+            on_features, generator, sampler, real, detectors, seed=seed, mirror=mirror, allow_singular=allow_singular,
+            progress=progress, on_images=on_images, batch=batch,
+            rendering=dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, seed=seed),
+        )  # fmt: skip
+        yield from figures
+    for metric in metrics:
+        if metric.kind == "ppl":
+            figure = path_length
+        elif not metric.storage:
+            figure = equivariance
+        else:
+            continue
+        start = time.time()
+        yield metric, {metric.name: figure(metric, generator, sampler, real, detectors, seed, progress)}, since(start)
+
+
+def since(start):
+    return time.time() - start
+
+
+def check(metric, generator, real, detectors, psi):
+    """Raise ValueError when a metric cannot be computed, as far as that is known without computing."""
+    if metric.output is not None:
+        detectors[metric.detector].check(metric.output, generator.img_channels, generator.img_resolution)
+    if metric.needs_real and real is None:
+        raise ValueError(f"{metric.name} compares with real images: give the data set, --data=FILE")
+    if not metric.storage and psi != 1:
+        raise ValueError(f"{metric.name} is defined without truncation; compute it with truncation psi 1")
+    if metric.kind == "is" and metric.samples < SPLITS:
+        raise ValueError(f"{metric.name}: the Inception score has {SPLITS} splits, so it needs {SPLITS} images or more")
+    if metric.kind.startswith("eq") and generator.input_transform is None:
+        raise ValueError(f"{metric.name}: this network takes no image transforms; the metric is for StyleGAN3")
+    if not metric.needs_real:
+        return
+    count = real.size(request_of(metric, metric.detector, False))
+    if metric.k is not None and min(count, metric.samples) < metric.k + 1:
+        raise ValueError(
+            f"{metric.name} needs at least {metric.k + 1} real and {metric.k + 1} generated images for neighbour "
+            f"{metric.k}; there are {count} and {metric.samples}"
+        )
+    if metric.kind == "kid" and min(count, metric.samples) < 2:
+        raise ValueError(f"{metric.name} needs at least 2 real and generated images")
+    if metric.kind == "emd" and count < metric.samples:
+        raise ValueError(f"{metric.name} pairs {metric.samples} images with as many real ones; there are {count}")
+
+
+def feature_figures(
+    metrics, generator, sampler, real, detectors, *, seed, mirror, allow_singular, progress, on_images, batch, rendering
+):
+    """The metrics that are functions of features, as `evaluate` yields them."""
+    start = time.time()
+    # The same file may serve several official names: its features are computed once.
+    by_digest = {detectors[metric.detector].digest: detectors[metric.detector] for metric in metrics}
+    digest = {metric: detectors[metric.detector].digest for metric in metrics}
+    requests = {metric: request_of(metric, digest[metric], mirror) for metric in metrics if metric.needs_real}
+    statistics = real.statistics(list(requests.values()), by_digest) if requests else {}
+    for metric, request in requests.items():
+        if metric.storage == "moments" and not allow_singular:
+            check_covariance(metric, statistics[request])
+
+    kept, accumulators = {}, {}
+    for metric in metrics:
+        key = digest[metric], metric.output, metric.storage, metric.samples
+        if key not in kept:
+            kept[key] = new_accumulator(metric.storage, metric.samples)
+            accumulators.setdefault(key[:2], []).append(kept[key])
+        kept[metric] = kept[key]
+    total = max(metric.samples for metric in metrics)
+    latents = draw(sampler, labels(real, total, seed), total, seed)
+    shares = share(total, batch)
+    images = generated_batches(generator, latents, shares, **rendering)
+    if on_images is not None:
+        images = watched(images, shares, on_images)
+    with torch.no_grad():
+        for _ in progress(collect(images, by_digest, accumulators), total, "generated images"):
+            pass
+
+    for metric in metrics:
+        figures = None
+        if distributed.rank() == 0:
+            figures = feature_figure(metric, statistics.get(requests.get(metric)), kept[metric], seed)
+        yield metric, distributed.from_leader(figures), since(start)
+        start = time.time()
+
+
+def labels(real, n, seed):
+    """n labels [n, c_dim] of the data set; None without one."""
+    return None if real is None else real.labels(n, seed)
+
+
+def draw(sampler, c, n, seed):
+    """n Latents of the sampler for labels c."""
+    return sampler.sample(n, torch.Generator().manual_seed(seed), c)
+
+
+def watched(images, shares, on_images):
+    for (first, _), batch in zip(shares, images):
+        on_images(first, batch)
+        yield batch
+
+
+def check_covariance(metric, moments):
+    """Raise ValueError when a covariance of as many images as `metric` has would be singular."""
+    for count, whose in ((moments.count, "real"), (metric.samples, "generated")):
+        if count <= moments.width:
+            raise ValueError(
+                f"{metric.name}: {count} {whose} images give {moments.width} features a singular covariance, which "
+                f"makes the figure depend on that number: take more than {moments.width}, or kid, or --allow-singular"
+            )
+
+
+def feature_figure(metric, real, generated, seed):
+    """{official key: figure} of a metric from the accumulators of real (None without) and generated images."""
+    name = metric.name
+    if metric.storage == "moments":
+        ddof = 1 if metric.kind == "fid_unbiased" else 0
+        return {name: frechet_distance(*real.mean_cov(ddof), *generated.mean_cov(ddof))}
+    rows = generated.features()
+    if metric.kind == "is":
+        mean, std = inception_score(rows, SPLITS)
+        return {f"{name}_mean": mean, f"{name}_std": std}
+    if metric.kind == "kid":
+        return {name: kernel_distance(real.features(), rows, seed=seed)}
+    if metric.kind == "emd":
+        return {name: earth_mover_distance(real.features(), rows)}
+    if metric.kind == "pr":
+        precision, recall = precision_recall(real.features(), rows, k=metric.k)
+        return {f"{name}_precision": precision, f"{name}_recall": recall}
+    density, coverage = density_coverage(real.features(), rows, k=metric.k)
+    return {f"{name}_density": density, f"{name}_coverage": coverage}
+
+
+def noise_key(seed, batch):
+    """The seed of a batch's noise inputs."""
+    return int(uniforms([batch], 1, seed=seed, stream=MOTION, substream=NOISE_SUBSTREAM)[0, 0] * 2**53)
+
+
+@torch.no_grad()
+def path_length(metric, generator, sampler, real, detectors, seed, progress):
+    """The perceptual path length between pairs of latents of the sampler."""
+    settings = dict(PATH_METRICS[metric.setting])
+    full = settings.pop("sampling") == "full"
+    detector = detectors[metric.detector]
+    n, device = metric.samples, detector.device
+    c = labels(real, n, seed)
+    pairs = draw(sampler, None if c is None else c.repeat(2, 1), 2 * n, seed)
+    z0, z1, c = pairs.z[:n], pairs.z[n:], pairs.c[:n]
+    t = uniforms(np.arange(n), 1, seed=seed, stream=MOTION)[:, 0] if full else np.zeros(n)
+    t = torch.from_numpy(t.astype(np.float32))
+
+    def distances(first, last):
+        rows = (x[first:last].to(device) for x in (z0, z1, t, c))
+        lpips = lambda images: detector(images, LPIPS)  # noqa: E731
+        return path_distances(generator, lpips, *rows, **settings, noise_seed=noise_key(seed, first)).cpu().numpy()
+
+    found = in_order(distances, n, PATH_BATCH, progress, "paths")
+    return trimmed_mean(np.concatenate(found))
+
+
+@torch.no_grad()
+def equivariance(metric, generator, sampler, real, detectors, seed, progress):
+    """The equivariance of the synthesis network in dB: EQ-T, EQ-T_frac or EQ-R."""
+    n = metric.samples
+    latents = draw(sampler, labels(real, n, seed), n, seed)
+    device = next(generator.parameters()).device
+
+    def errors(first, last):
+        u = uniforms([first], 2, seed=seed, stream=MOTION)[0]
+        parameters = draw_parameters(metric.kind, u, generator.img_resolution)
+        z, c = latents.z[first:last].to(device), latents.c[first:last].to(device)
+        return np.array(
+            equivariance_errors(
+                generator, z, c, kind=metric.kind, parameters=parameters, noise_seed=noise_key(seed, first)
+            )
+        )
+
+    error, mask = np.sum(in_order(errors, n, EQUIVARIANCE_BATCH, progress, "equivariance"), axis=0)
+    return psnr(error, mask)
+
+
+def in_order(function, n, batch, progress, label):
+    """[function(first, last), …] over the batches of n items, computed by all processes together, in order."""
+    results = {}
+
+    def rounds():
+        for start in range(0, n, batch * distributed.world()):
+            first = start + distributed.rank() * batch
+            last = min(first + batch, n)
+            value = function(first, last) if first < n else None
+            results.update(enumerate_round(start, batch, distributed.gather(value)))
+            yield min(batch * distributed.world(), n - start)
+
+    for _ in progress(rounds(), n, label):
+        pass
+    return [results[first] for first in sorted(results)]
+
+
+def enumerate_round(start, batch, values):
+    return {start + i * batch: value for i, value in enumerate(values) if value is not None}

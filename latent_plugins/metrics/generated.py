@@ -1,0 +1,36 @@
+"""Images of a generator for metrics, batch by batch, the same whatever the number of processes."""
+
+import contextlib
+
+import torch
+
+from latent_plugins.candidates import CHOICE, uniforms
+
+
+@torch.no_grad()
+def generated_batches(generator, latents, shares, *, psi=1, cutoff=None, noise_mode="random", seed=0):
+    """Yield uint8 images [n, C, H, W] on the generator's device for the rows `shares` of Latents, as official metrics.
+
+    shares: [(first row, last row + 1), …]. Random noise inputs are a function of `seed` and the first row of a batch.
+    Raises ValueError when the network answers with a number that is not finite.
+    """
+    device = next(generator.parameters()).device
+    for first, last in shares:
+        z, c = latents.z[first:last].to(device), latents.c[first:last].to(device)
+        with seeded_noise(seed, first, device):
+            images = generator(z, c, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
+        if not torch.isfinite(images).all():
+            raise ValueError("the network's images hold NaN or infinity; its weights or the latents are broken")
+        yield (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+@contextlib.contextmanager
+def seeded_noise(seed, batch, device):
+    """While this lasts, the noise inputs of networks, which come from torch's global generator, depend on this alone.
+
+    The global generators are put back afterwards: nobody else's random numbers change.
+    """
+    key = int(uniforms([batch], 1, seed=seed, stream=CHOICE, substream=2**20)[0, 0] * 2**53)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(key)
+        yield

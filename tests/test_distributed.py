@@ -1,0 +1,76 @@
+"""Several processes give the figures of one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, small_stylegan2
+from detector_files import write_torchscript
+from image_zips import random_images, write_zip
+from pickles import write_official
+from test_loader import small_stylegan3
+
+METRICS = "--metrics=fid70_full,kid50,pr1k3_full,is50,ppl2_wend_10"
+
+
+def execute(cwd, *command):
+    """(exit code, result lines, everything on stderr) of a command in a process of its own."""
+    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
+    )
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], done.stderr
+
+
+@pytest.fixture
+def options(tmp_path):
+    network = write_official(tmp_path / "net.pkl", small_stylegan2())
+    data = write_zip(tmp_path / "real.zip", random_images(61))
+    detector = write_torchscript(tmp_path / "small.pt")
+    return [f"--network={network}", f"--data={data}", f"--detector={detector}", "--batch=8", "--device=cpu"]
+
+
+def figures(lines):
+    return {line["metric"]: line["results"] for line in lines}
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert first[name] == pytest.approx(second[name], rel=1e-6), name
+
+
+def test_torchrun_gives_the_figures_of_one_process(tmp_path, options):
+    """Batches go round the processes and come together in order; a sampler with an atlas, built once."""
+    more = [METRICS, "--sampler=magnet", "--candidates=3000", "--mix=0.3", "--no-cache"]
+    code, alone, error = execute(tmp_path, "-m", "cli.calc_metrics", *options, *more)
+    assert code == 0, error
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "cli.calc_metrics"]
+    code, shared, error = execute(tmp_path, *launch, *options, *more, f"--outdir={tmp_path / 'out'}")
+    assert code == 0, error
+    assert len(shared) == 5  # one process speaks
+    assert [line["num_gpus"] for line in shared] == [2] * 5
+    assert_same(figures(alone), figures(shared))
+    assert len((tmp_path / "out" / "metric-fid70_full.jsonl").read_text().splitlines()) == 1
+
+
+def test_gpus_starts_the_processes_itself(tmp_path, options):
+    network = write_official(tmp_path / "sg3.pkl", small_stylegan3())
+    options = [f"--network={network}", "--device=cpu"]
+    more = ["--metrics=eqt12_frac,eqr12"]
+    code, alone, error = execute(tmp_path, "-m", "cli.calc_metrics", *options, *more)
+    assert code == 0, error
+    code, shared, error = execute(tmp_path, "-m", "cli.calc_metrics", *options, *more, "--gpus=2")
+    assert code == 0, error
+    assert len(shared) == 2 and shared[0]["num_gpus"] == 2
+    assert_same(figures(alone), figures(shared))
+
+
+def test_a_failure_in_the_processes_ends_the_command(tmp_path, options):
+    code, lines, error = execute(
+        tmp_path, "-m", "cli.calc_metrics", *options, "--metrics=fid20_full", "--gpus=2", "--no-cache"
+    )
+    assert code != 0 and not lines
+    assert "Error: fid20_full: 20 generated images" in error and "Traceback" not in error

@@ -1,0 +1,100 @@
+"""sweep: the table, the charts, and going on after an interruption."""
+
+import csv
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+from click.testing import CliRunner
+from conftest import small_stylegan2
+from detector_files import write_torchscript
+from hypothesis import given
+from hypothesis import strategies as st
+from image_zips import random_images, write_zip
+from pickles import write_official
+
+from cli import sweep as module
+from cli.sweep import main as sweep
+from latent_plugins import charts
+
+
+@pytest.fixture
+def world(tmp_path):
+    network = write_official(tmp_path / "net.pkl", small_stylegan2())
+    data = write_zip(tmp_path / "real.zip", random_images(60))
+    detector = write_torchscript(tmp_path / "small.pt")
+    out = f"--outdir={tmp_path / 'out'}"
+    return [f"--network={network}", f"--data={data}", f"--detector={detector}", out, "--metrics=fid50_full,pr1k3_full"]
+
+
+def run(*args):
+    result = CliRunner().invoke(sweep, [str(arg) for arg in args])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def rows(folder):
+    with open(folder / "out" / "sweep.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_and_charts(tmp_path, world):
+    grid = ["--sampler=polarity", "--rho=-1,0,1", "--trunc=0.7,1", "--repeats=2", "--candidates=4000"]
+    run(*world, *grid)
+    table = rows(tmp_path)
+    assert [(float(r["rho"]), float(r["trunc"])) for r in table] == [(r, t) for r in (-1, 0, 1) for t in (0.7, 1)]
+    for row in table:
+        for key in ("fid50_full", "pr1k3_full_precision", "pr1k3_full_recall"):
+            assert float(row[f"{key}_low"]) <= float(row[key]) <= float(row[f"{key}_high"])
+    lines = [json.loads(line) for line in (tmp_path / "out" / "sweep.jsonl").read_text().splitlines()]
+    assert [line["fid50_full"] for line in lines] == [float(row["fid50_full"]) for row in table]
+    for name in ("pareto.png", "fid-rho.png"):
+        assert np.asarray(PIL.Image.open(tmp_path / "out" / name).convert("L")).std() > 5, name
+    single = (tmp_path / "out" / "metric-fid50_full.jsonl").read_text().splitlines()
+    assert len(single) == 6 * 3  # two repeats and their summary
+
+
+def test_a_mixture_is_swept_too(tmp_path, world):
+    run(*world[:4], "--metrics=fid50_full", "--sampler=magnet", "--mix=0,0.1,1", "--candidates=500")
+    assert [float(row["mix"]) for row in rows(tmp_path)] == [0, 0.1, 1]
+    assert (tmp_path / "out" / "fid-mix.png").exists() and not (tmp_path / "out" / "pareto.png").exists()
+
+
+def test_an_interrupted_sweep_goes_on(tmp_path, world, monkeypatch):
+    grid = [*world[:4], "--metrics=fid50_full", "--trunc=0.5,0.7,1"]
+    measured = []
+    original = module.measure
+
+    def measure(run, setting, outdir):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(setting.psi)
+        return original(run, setting, outdir)
+
+    monkeypatch.setattr(module, "measure", measure)
+    assert CliRunner().invoke(sweep, grid).exit_code == 1
+    assert len(rows(tmp_path)) == 2
+    with open(tmp_path / "out" / "sweep.jsonl", "a") as file:
+        file.write('{"half a li')  # what a crash leaves
+    monkeypatch.setattr(module, "measure", lambda *a: measured.append(a[1].psi) or original(*a))
+    output = run(*grid)
+    assert measured == [0.5, 0.7, 1] and output.count("there already") == 2
+    assert [float(row["trunc"]) for row in rows(tmp_path)] == [0.5, 0.7, 1]
+    run(*grid[:-1], "--trunc=1", "--seed=1")  # other seeds are another row
+    assert measured == [0.5, 0.7, 1, 1]
+
+
+def test_without_matplotlib_the_table_is_written_and_a_line_says_so(tmp_path, world, monkeypatch):
+    monkeypatch.setattr(charts, "available", lambda: False)
+    output = run(*world, "--trunc=0.7,1")
+    assert "matplotlib is missing; pip install 'latent-plugins[plots]'" in output
+    assert len(rows(tmp_path)) == 2 and not list((tmp_path / "out").glob("*.png"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1))
+def test_the_pareto_front_is_what_nobody_beats(places):
+    front = charts.pareto_front(places)
+    assert set(front) == {
+        p for p in places if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in places)
+    } and len(set(front)) == len(front)
