@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from cli.evaluation import Run, leader_speaks, settings_of
+from cli.evaluation import Run, joined, plan
 from cli.launch import relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.report import append_line
-from cli.sampling import check_sampler, sampler_choice_options
+from cli.sampling import sampler_choice_options
 from latent_plugins import distributed
-from latent_plugins.metrics.names import parse_metrics
 
 
 @click.command()
@@ -60,10 +59,7 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
                     ppl_wfull, ppl_zend, ppl_wend; ppl2_wend_5k of 5k paths
       eqt50k_int, eqt50k_frac, eqr50k   Equivariance to translation and rotation
     """
-    metrics = parse_metrics(names)
-    given = {key: options[key] for key in ("space", "top_k", "atlas_path", "replacement", *ATLAS_OPTIONS)}
-    check_sampler(options["sampler_name"], rho=rho, **given)
-    settings = settings_of(options["sampler_name"], rho, psis, mixes)
+    metrics, settings = plan(names, options, rho, psis, mixes)
     outdir = outdir or training_run(options["network"])
     if options["save_images"] and outdir is None:
         raise click.ClickException("--save-images needs a folder; give --outdir")
@@ -71,20 +67,13 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
         prepare_folder(outdir)
     if relaunch("cli.calc_metrics", gpus, options["device"]):
         return
-    distributed.start()
-    try:
-        with leader_speaks(verbose) as say:
-            run = Run(metrics, settings, outdir=outdir, **options)
-            for setting in settings:
-                for line in run.lines(setting):
-                    say(json.dumps(line))
-                    if outdir is not None and distributed.rank() == 0:
-                        append_line(outdir, line)
-    finally:
-        distributed.stop()
-
-
-ATLAS_OPTIONS = ("candidates", "domain", "method", "projection", "max_memory")
+    with joined(verbose) as say:
+        run = Run(metrics, settings, outdir=outdir, **options)
+        for setting in settings:
+            for line in run.lines(setting):
+                say(json.dumps(line))
+                if outdir is not None and distributed.rank() == 0:
+                    append_line(outdir, line)
 
 
 def training_run(network):

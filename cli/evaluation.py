@@ -19,6 +19,7 @@ from cli.progress import count_progress
 from cli.report import result_line, summary_line
 from cli.sampling import (
     advice_for,
+    check_sampler,
     choose_rho,
     choose_top_k,
     given_atlas,
@@ -29,10 +30,13 @@ from cli.sampling import (
 from latent_plugins import distributed
 from latent_plugins.atlas import DEFAULT_CANDIDATES
 from latent_plugins.metrics.evaluate import evaluate
+from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import save_png
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 
+SAMPLER_OPTIONS = ("space", "top_k", "atlas_path", "replacement")
+SAMPLER_OPTIONS += ("candidates", "domain", "method", "projection", "max_memory")
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
@@ -51,6 +55,14 @@ class Setting:
         return "-".join([*parts, f"trunc{self.psi:g}", f"mix{self.mix:g}"])
 
 
+def plan(names, options, rho, psis, mixes):
+    """(metrics, Settings) of a command's options. Raises a click error or ValueError for what makes no sense."""
+    metrics = parse_metrics(names)
+    given = {key: options[key] for key in SAMPLER_OPTIONS}
+    check_sampler(options["sampler_name"], rho=rho, **given)
+    return metrics, settings_of(options["sampler_name"], rho, psis, mixes)
+
+
 def settings_of(sampler_name, rhos, psis, mixes):
     """The Settings of a sweep, in the order rho, psi, mix. Raises a click error for values out of range."""
     sampler_class = available_samplers()[sampler_name]
@@ -63,6 +75,17 @@ def settings_of(sampler_name, rhos, psis, mixes):
         if not 0 <= mix <= 1:
             raise click.BadParameter(f"{mix:g} is no share; write a number from 0 to 1, such as --mix=0.041")
     return [Setting(*point) for point in itertools.product(rhos or [None], psis, mixes or [1.0])]
+
+
+@contextlib.contextmanager
+def joined(verbose):
+    """Join the other processes of the command for a while, if there are any, and yield `leader_speaks`'s print."""
+    distributed.start()
+    try:
+        with leader_speaks(verbose) as say:
+            yield say
+    finally:
+        distributed.stop()
 
 
 @contextlib.contextmanager

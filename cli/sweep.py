@@ -8,17 +8,15 @@ from pathlib import Path
 
 import click
 
-from cli.calc_metrics import ATLAS_OPTIONS
-from cli.evaluation import Run, leader_speaks, settings_of
+from cli.evaluation import Run, joined, plan
 from cli.launch import relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.report import append_line
-from cli.sampling import check_sampler, sampler_choice_options
+from cli.sampling import sampler_choice_options
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts, distributed
 from latent_plugins.fingerprint import fingerprint
-from latent_plugins.metrics.names import parse_metrics
 
 AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 
@@ -43,34 +41,27 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5
     sweep --sampler=magnet --mix=0,0.04,0.16,1 --metrics=fid5k_full
     """
-    metrics = parse_metrics(names)
-    given = {key: options[key] for key in ("space", "top_k", "atlas_path", "replacement", *ATLAS_OPTIONS)}
-    check_sampler(options["sampler_name"], rho=rho, **given)
-    settings = settings_of(options["sampler_name"], rho, psis, mixes)
+    metrics, settings = plan(names, options, rho, psis, mixes)
     prepare_folder(outdir)
     if not charts.available():
         warnings.warn("no charts: matplotlib is missing; pip install 'latent-plugins[plots]' brings it", stacklevel=2)
     if relaunch("cli.sweep", gpus, options["device"]):
         return
-    distributed.start()
-    try:
-        with leader_speaks(verbose) as say:
-            run = Run(metrics, settings, outdir=outdir, **options)
-            for setting in settings:
-                identity = identity_of(run, setting, names)
-                finished = distributed.from_leader(find_row(outdir / "sweep.jsonl", identity))
-                if finished is not None:
-                    say(f"{setting.slug}: there already")
-                    continue
-                row = measure(run, setting, outdir)
-                say(json.dumps(row))
-                if distributed.rank() == 0:
-                    add_row(outdir / "sweep.jsonl", dict(row, identity=identity))
-                    write_results(outdir)
+    with joined(verbose) as say:
+        run = Run(metrics, settings, outdir=outdir, **options)
+        for setting in settings:
+            identity = identity_of(run, setting, names)
+            finished = distributed.from_leader(find_row(outdir / "sweep.jsonl", identity))
+            if finished is not None:
+                say(f"{setting.slug}: there already")
+                continue
+            row = measure(run, setting, outdir)
+            say(json.dumps(row))
             if distributed.rank() == 0:
-                say(", ".join(["sweep.csv", *write_results(outdir)]) + f" in {outdir}")
-    finally:
-        distributed.stop()
+                add_row(outdir / "sweep.jsonl", dict(row, identity=identity))
+                write_results(outdir)
+        if distributed.rank() == 0:
+            say(", ".join(["sweep.csv", *write_results(outdir)]) + f" in {outdir}")
 
 
 def measure(run, setting, outdir):
@@ -150,8 +141,9 @@ def draw_charts(rows, outdir):
             lines = grouped(rows, key, axis)
             if any(len({point[axis] for point in points}) > 1 for points in lines.values()):
                 name = f"fid-{axis}.png" if len(figures_of(rows, "fid")) == 1 else f"{key}-{axis}.png"
-                wide = dict(x=axis, y="figure", xlabel=label, ylabel=key, logx=axis == "mix")
-                charts.save_lines(outdir / name, lines, **wide)
+                mixed = axis == "mix"
+                drawing = dict(x=axis, y="figure", xlabel=label, ylabel=key, panels=mixed, logx=mixed)
+                charts.save_lines(outdir / name, lines, **drawing)
                 written.append(name)
     for key in figures_of(rows, "pr"):
         base = key.removesuffix("_precision")
@@ -187,7 +179,7 @@ def pareto_lines(rows, base):
         point = {
             part: tuple(row[f"{base}_{part}{end}"] for end in ("", "_low", "_high")) for part in ("precision", "recall")
         }
-        parts = [f"ρ {row['rho']:g}"] if row.get("rho") is not None else []
+        parts = [f"ρ {row['rho']:g}"] if row.get("rho") is not None and row["sampler"] != "magnet" else []
         parts += [f"{100 * row['mix']:g} %"] if row["mix"] != 1 else []
         lines.setdefault(f"{row['sampler']} ψ {row['trunc']:g}", []).append(dict(point, name=", ".join(parts)))
     return lines

@@ -12,22 +12,28 @@ def available():
     return True
 
 
-def save_lines(path, lines, *, x, y, xlabel, ylabel, title="", logx=False):
+def save_lines(path, lines, *, x, y, xlabel, ylabel, panels=False, logx=False):
     """Draw figures over a parameter and write the PNG `path`.
 
     lines: {legend: [point, …]}; a point is a dict with the number under `x` and (mean, low, high) under `y`; intervals
-    are drawn as bars. logx: a logarithmic axis that is linear around zero, for values that go over magnitudes.
+    are drawn as bars. panels: every line in a panel of its own, where small changes at different heights matter. logx:
+    a logarithmic axis that is linear around zero, for values that go over magnitudes.
     """
-    figure, axes = _axes(xlabel, ylabel, title)
-    for legend, points in lines.items():
+    figure, axes = _axes(len(lines) if panels else 1)
+    for number, (legend, points) in enumerate(lines.items()):
         points = sorted(points, key=lambda point: point[x])
         mean, low, high = zip(*(point[y] for point in points))
         bars = [[m - a for m, a in zip(mean, low)], [b - m for m, b in zip(mean, high)]]
-        axes.errorbar([point[x] for point in points], mean, yerr=bars, marker="o", capsize=3, label=legend)
-    if logx:
-        smallest = min((abs(point[x]) for points in lines.values() for point in points if point[x]), default=1)
-        axes.set_xscale("symlog", linthresh=smallest)
-    _save(figure, axes, path)
+        place, style = axes[number if panels else 0], dict(marker="o", capsize=3, color=f"C{number}", label=legend)
+        place.errorbar([point[x] for point in points], mean, yerr=bars, **style)
+    smallest = min((abs(point[x]) for points in lines.values() for point in points if point[x]), default=1)
+    for place in axes:
+        place.set_ylabel(ylabel)
+        place.legend()
+        if logx:
+            place.set_xscale("symlog", linthresh=smallest)
+    axes[-1].set_xlabel(xlabel)
+    _save(figure, path)
 
 
 def save_pareto(path, lines, *, title=""):
@@ -36,7 +42,7 @@ def save_pareto(path, lines, *, title=""):
     lines: {legend: [dict with `precision` and `recall`, each (mean, low, high), and `name`, the point's text, …]}.
     Points that no other one beats in both are joined by a grey line.
     """
-    figure, axes = _axes("precision", "recall", title)
+    figure, (axes,) = _axes()
     everything = []
     for legend, points in lines.items():
         places = [(point["precision"][0], point["recall"][0]) for point in points]
@@ -44,9 +50,10 @@ def save_pareto(path, lines, *, title=""):
         for point, place in zip(points, places):
             axes.annotate(point["name"], place, textcoords="offset points", xytext=(5, 4), fontsize=8)
         everything += places
-    front = pareto_front(everything)
-    axes.plot(*zip(*front), color="grey", linewidth=1, zorder=0)
-    _save(figure, axes, path)
+    axes.plot(*zip(*pareto_front(everything)), color="grey", linewidth=1, zorder=0)
+    axes.set(xlabel="precision", ylabel="recall", title=title)
+    axes.legend()
+    _save(figure, path)
 
 
 def pareto_front(places):
@@ -58,21 +65,19 @@ def pareto_front(places):
     return front
 
 
-def _axes(xlabel, ylabel, title):
+def _axes(panels=1):
     # The object interface draws without a screen and leaves no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(7, max(5, 2.6 * panels)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axes.grid(alpha=0.3)
+    axes = figure.subplots(panels, sharex=True, squeeze=False)[:, 0]
+    for place in axes:
+        place.grid(alpha=0.3)
     return figure, axes
 
 
-def _save(figure, axes, path):
-    if len(axes.get_legend_handles_labels()[1]) > 1:
-        axes.legend()
+def _save(figure, path):
     with atomic_output(path) as tmp:
         figure.savefig(tmp, format="png", dpi=120)

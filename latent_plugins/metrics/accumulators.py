@@ -6,17 +6,24 @@ import torch
 from latent_plugins.metrics.names import HALF_TABLE, MOMENTS, TABLE
 
 
-class Moments:
-    """Streaming mean and covariance of features: memory does not grow with their number. Sums are float64."""
+class Accumulator:
+    """Takes rows of features until it has `limit` of them; `count` is how many it has."""
 
     def __init__(self, limit):
         self.limit, self.count = limit, 0
-        self.total = self.products = None
 
     @property
     def missing(self):
         """How many more rows are taken."""
         return self.limit - self.count
+
+
+class Moments(Accumulator):
+    """Streaming mean and covariance of features: memory does not grow with their number. Sums are float64."""
+
+    def __init__(self, limit):
+        super().__init__(limit)
+        self.total = self.products = None
 
     def add(self, features):
         """Take rows of a tensor [N, F], as many as are missing."""
@@ -53,17 +60,12 @@ class Moments:
         return moments
 
 
-class Table:
+class Table(Accumulator):
     """All features [limit, F], as float32 or, where the metric rounds them anyway, as float16."""
 
     def __init__(self, limit, dtype=torch.float32):
-        self.limit, self.count, self.dtype = limit, 0, dtype
-        self.rows = None
-
-    @property
-    def missing(self):
-        """How many more rows are taken."""
-        return self.limit - self.count
+        super().__init__(limit)
+        self.dtype, self.rows = dtype, None
 
     def add(self, features):
         """Take rows of a tensor [N, F], as many as are missing."""

@@ -10,7 +10,7 @@ from latent_plugins.candidates import MOTION, uniforms
 from latent_plugins.metrics.accumulators import new_accumulator
 from latent_plugins.metrics.collect import collect, share
 from latent_plugins.metrics.density_coverage import density_coverage
-from latent_plugins.metrics.earth_mover import earth_mover_distance
+from latent_plugins.metrics.earth_mover import LARGEST, earth_mover_distance
 from latent_plugins.metrics.equivariance import draw_parameters, equivariance_errors, psnr
 from latent_plugins.metrics.fid import frechet_distance
 from latent_plugins.metrics.generated import generated_batches
@@ -91,6 +91,8 @@ def check(metric, generator, real, detectors, psi):
         )
     if metric.kind == "kid" and min(count, metric.samples) < 2:
         raise ValueError(f"{metric.name} needs at least 2 real and generated images")
+    if metric.kind == "emd" and metric.samples > LARGEST:
+        raise ValueError(f"{metric.name}: pairing every image with every other is for {LARGEST} images at most")
     if metric.kind == "emd" and count < metric.samples:
         raise ValueError(f"{metric.name} pairs {metric.samples} images with as many real ones; there are {count}")
 
@@ -129,7 +131,7 @@ def feature_figures(
     for metric in metrics:
         figures = None
         if distributed.rank() == 0:
-            figures = feature_figure(metric, statistics.get(requests.get(metric)), kept[metric], seed)
+            figures = feature_figure(metric, statistics.get(requests.get(metric)), kept[metric], seed, progress)
         yield metric, distributed.from_leader(figures), since(start)
         start = time.time()
 
@@ -160,7 +162,7 @@ def check_covariance(metric, moments):
             )
 
 
-def feature_figure(metric, real, generated, seed):
+def feature_figure(metric, real, generated, seed, progress):
     """{official key: figure} of a metric from the accumulators of real (None without) and generated images."""
     name = metric.name
     if metric.storage == "moments":
@@ -175,9 +177,9 @@ def feature_figure(metric, real, generated, seed):
     if metric.kind == "emd":
         return {name: earth_mover_distance(real.features(), rows)}
     if metric.kind == "pr":
-        precision, recall = precision_recall(real.features(), rows, k=metric.k)
+        precision, recall = precision_recall(real.features(), rows, k=metric.k, progress=progress)
         return {f"{name}_precision": precision, f"{name}_recall": recall}
-    density, coverage = density_coverage(real.features(), rows, k=metric.k)
+    density, coverage = density_coverage(real.features(), rows, k=metric.k, progress=progress)
     return {f"{name}_density": density, f"{name}_coverage": coverage}
 
 
