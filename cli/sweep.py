@@ -171,7 +171,7 @@ def grouped(rows, key, axis):
 
 
 def pareto_lines(rows, base):
-    """{legend: [point, …]} of precision and recall; the points of a line differ in rho and mix."""
+    """{sampler and space: [point, …]} of precision and recall; what else a point differs in is its name."""
     lines = {}
     for row in rows:
         if row.get(f"{base}_precision") is None:
@@ -180,18 +180,21 @@ def pareto_lines(rows, base):
             part: tuple(row[f"{base}_{part}{end}"] for end in ("", "_low", "_high")) for part in ("precision", "recall")
         }
         parts = [f"ρ {row['rho']:g}"] if row.get("rho") is not None and row["sampler"] != "magnet" else []
+        parts += [f"ψ {row['trunc']:g}"] if row["trunc"] != 1 else []
         parts += [f"{100 * row['mix']:g} %"] if row["mix"] != 1 else []
-        lines.setdefault(f"{row['sampler']} ψ {row['trunc']:g}", []).append(dict(point, name=", ".join(parts)))
+        lines.setdefault(" ".join(filter(None, (row["sampler"], row.get("space")))), []).append(
+            dict(point, name=", ".join(parts))
+        )
     return lines
 
 
 def legend(row, leave_out):
-    parts = [row["sampler"], row.get("space") or ""]
+    parts = [row["sampler"], row.get("space")]
     if leave_out != "rho" and row.get("rho") is not None and row["sampler"] != "magnet":
         parts.append(f"ρ {row['rho']:g}")
     if leave_out != "mix" and row["mix"] != 1:
         parts.append(f"mix {row['mix']:g}")
-    return " ".join([part for part in parts if part] + [f"ψ {row['trunc']:g}"])
+    return " ".join(filter(None, [*parts, f"ψ {row['trunc']:g}"]))
 
 
 if __name__ == "__main__":
