@@ -225,7 +225,7 @@ def _validator_file(part):
 
 def _fetch(url, part, target, progress, attempts, sleep, say):
     """Fill `part` with the whole file, or raise DownloadError."""
-    remedy = f"download it elsewhere and give it as --network=FILE or place it at {target}"
+    remedy = f"download it elsewhere and name that file instead, or place it at {target}"
     for attempt in range(1, attempts + 1):
         try:
             return _attempt(url, part, remedy, progress)

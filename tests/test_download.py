@@ -271,7 +271,7 @@ def test_offline_says_what_else_can_be_done(cache, monkeypatch):
         probe.bind(("127.0.0.1", 0))
         url, waits = f"http://127.0.0.1:{probe.getsockname()[1]}/net.pkl", []
     message = failure(url, cache, attempts=3, sleep=waits.append)
-    assert "offline" in message and "--network=FILE" in message and waits == [1, 2]
+    assert "offline" in message and "name that file instead" in message and waits == [1, 2]
     place = Path(re.search(r"place it at (\S+)$", message)[1])
     assert place == target_of(url, cache) and names(cache) == []
     place.write_bytes(b"brought by hand")
@@ -285,7 +285,7 @@ def test_offline_says_what_else_can_be_done(cache, monkeypatch):
 def test_refusals_are_not_retried(serve, cache, code):
     server = serve(status(code), whole())
     message = failure(server.url, cache)
-    assert str(code) in message and "--network=FILE" in message
+    assert str(code) in message and "name that file instead" in message
     assert len(server.seen) == 1 and names(cache) == []
 
 

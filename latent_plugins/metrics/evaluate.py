@@ -106,10 +106,10 @@ def feature_figures(
     by_digest = {detectors[metric.detector].digest: detectors[metric.detector] for metric in metrics}
     digest = {metric: detectors[metric.detector].digest for metric in metrics}
     requests = {metric: request_of(metric, digest[metric], mirror) for metric in metrics if metric.needs_real}
-    statistics = real.statistics(list(requests.values()), by_digest) if requests else {}
     for metric, request in requests.items():
         if metric.storage == "moments" and not allow_singular:
-            check_covariance(metric, statistics[request])
+            check_covariance(metric, real.size(request), width(by_digest[digest[metric]], generator))
+    statistics = real.statistics(list(requests.values()), by_digest) if requests else {}
 
     kept, accumulators = {}, {}
     for metric in metrics:
@@ -152,13 +152,22 @@ def watched(images, shares, on_images):
         yield batch
 
 
-def check_covariance(metric, moments):
+@torch.no_grad()
+def width(detector, generator):
+    """How many features a detector gives for a generator's images."""
+    side = generator.img_resolution
+    return detector(
+        torch.zeros(1, generator.img_channels, side, side, dtype=torch.uint8, device=detector.device)
+    ).shape[1]
+
+
+def check_covariance(metric, real_images, features):
     """Raise ValueError when a covariance of as many images as `metric` has would be singular."""
-    for count, whose in ((moments.count, "real"), (metric.samples, "generated")):
-        if count <= moments.width:
+    for count, whose in ((real_images, "real"), (metric.samples, "generated")):
+        if count <= features:
             raise ValueError(
-                f"{metric.name}: {count} {whose} images give {moments.width} features a singular covariance, which "
-                f"makes the figure depend on that number: take more than {moments.width}, or kid, or --allow-singular"
+                f"{metric.name}: {count} {whose} images give {features} features a singular covariance, which makes "
+                f"the figure depend on that number: take more than {features}, or kid, or --allow-singular"
             )
 
 
