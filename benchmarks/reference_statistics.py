@@ -1,6 +1,6 @@
 """Features and moments of a data set as one file, for runs without the images.
 
-    python -m benchmarks.reference_statistics --data=mnist32-test.zip --out=mnist32-test-statistics.npz
+python -m benchmarks.reference_statistics --data=mnist32-test.zip --out=mnist32-test-statistics.npz
 """
 
 import click

@@ -5,6 +5,8 @@ import torch
 
 from latent_plugins.metrics.names import HALF_TABLE, MOMENTS, TABLE
 
+BLOCK = 1024  # rows whose products are summed at once
+
 
 class Accumulator:
     """Takes rows of features until it has `limit` of them; `count` is how many it has."""
@@ -19,43 +21,58 @@ class Accumulator:
 
 
 class Moments(Accumulator):
-    """Streaming mean and covariance of features: memory does not grow with their number. Sums are float64."""
+    """Streaming mean and covariance of features: memory does not grow with their number. Sums are float64.
+
+    Rows are summed in blocks, which costs a fraction of adding batch by batch and makes batches of no account.
+    """
 
     def __init__(self, limit):
         super().__init__(limit)
-        self.total = self.products = None
+        self.total = self.products = self._block = None
+        self._waiting = 0  # rows of the block that are not summed yet
 
     def add(self, features):
         """Take rows of a tensor [N, F], as many as are missing."""
-        rows = features[: self.missing].to("cpu", torch.float64)
+        rows = features[: self.missing].to("cpu", torch.float64).numpy()
         if self.total is None:
-            self.total = torch.zeros(rows.shape[1], dtype=torch.float64)
-            self.products = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+            n = rows.shape[1]
+            self.total, self.products, self._block = np.zeros(n), np.zeros((n, n)), np.empty((BLOCK, n))
         self.count += len(rows)
-        self.total += rows.sum(dim=0)
-        self.products.addmm_(rows.T, rows)
+        while len(rows):
+            part = rows[: BLOCK - self._waiting]
+            self._block[self._waiting : self._waiting + len(part)] = part
+            self._waiting += len(part)
+            rows = rows[len(part) :]
+            if self._waiting == BLOCK:
+                self._sum_block()
+
+    def _sum_block(self):
+        rows = self._block[: self._waiting]
+        self.total += rows.sum(axis=0)
+        self.products += rows.T @ rows  # NumPy knows that this is symmetric, and computes half of it
+        self._waiting = 0
 
     def mean_cov(self, ddof=0):
         """(mean [F], covariance [F, F]) float64. The covariance divides by N − ddof; the ecosystem's has ddof 0."""
-        mean = self.total / self.count
-        cov = self.products / self.count - torch.outer(mean, mean)
-        return mean.numpy(), (cov * (self.count / (self.count - ddof))).numpy()
-
-    @property
-    def width(self):
-        return len(self.total)
+        sums = self.arrays()
+        mean = sums["total"] / self.count
+        cov = sums["products"] / self.count - np.outer(mean, mean)
+        return mean, cov * (self.count / (self.count - ddof))
 
     def arrays(self):
         """The content as arrays, for a file."""
-        return dict(total=self.total.numpy(), products=self.products.numpy(), count=np.array(self.count))
+        if self._waiting:
+            self._sum_block()
+        return dict(total=self.total, products=self.products, count=np.array(self.count))
 
     @classmethod
     def from_arrays(cls, arrays):
         """The accumulator that `arrays` was made from."""
         moments = cls(int(arrays["count"]))
         moments.count = moments.limit
-        moments.total, moments.products = torch.from_numpy(arrays["total"]), torch.from_numpy(arrays["products"])
-        if moments.products.shape != (moments.width, moments.width):
+        moments.total, moments.products = arrays["total"], arrays["products"]
+        n = len(moments.total)
+        if moments.products.shape != (n, n):
             raise ValueError(f"moments of shapes {list(moments.total.shape)} and {list(moments.products.shape)}")
         return moments
 
@@ -78,10 +95,6 @@ class Table(Accumulator):
     def features(self):
         """The features taken so far [count, F]."""
         return self.rows[: self.count]
-
-    @property
-    def width(self):
-        return self.rows.shape[1]
 
     def arrays(self):
         """The content as arrays, for a file."""

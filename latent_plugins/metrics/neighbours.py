@@ -6,26 +6,39 @@ neither on the block size nor on the machine, and equal rows are at distance zer
 """
 
 import dataclasses
+import math
 
 import torch
 
 from latent_plugins.spectrum.memory import full_precision
 
-MAX_MEMORY = 1 << 28
-# A distance of a block: itself, a copy turned around, masks and indices of the few that are picked.
-BYTES_PER_DISTANCE = 16
-LARGEST_BLOCK = 2048
+MAX_MEMORY = 1 << 29
+# A distance of a block, and what searching it takes.
+BYTES_PER_DISTANCE = 5
+LARGEST_BLOCK = 8192
+# Blocks are searched in groups of so many distances, and at most so many groups with a find are opened at once.
+GROUP = 16
+OPENED = 1 << 16
 # Neighbours kept beyond the wanted one, so that the wanted one is among them in spite of rounding.
 SPARE = 4
-# Rows, or pairs of rows, that are held in float64 at once.
-CHUNK = 1024
-# Above one doubtful distance in so many, a product in float64 costs less than the differences.
-DENSE = 16
+# The share of balls smaller than rounding errors from which on they are looked for in float64.
+BLURRED = 0.1
+# Numbers of features that are held in float64 at once.
+CHUNK = 1 << 20
 
 
 def unwatched(counts, total, label):
     """The progress that shows nothing."""
     return counts
+
+
+def _spans(n, size):
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _chunks(n, x):
+    """Spans of n rows like those of x that are held in float64 at once."""
+    return _spans(n, max(CHUNK // max(x.shape[1], 1), 1))
 
 
 def check_features(what, k, real, generated):
@@ -44,7 +57,7 @@ def check_features(what, k, real, generated):
             raise ValueError(f"{what} with k = {k} need at least {k + 1} features per set, the {name} set has {len(x)}")
         if not x.is_floating_point():
             sets[name] = x = x.double()
-        if not all(chunk.isfinite().all() for chunk in x.split(CHUNK)):
+        if not all(x[s].isfinite().all() for s in _chunks(len(x), x)):
             raise ValueError(f"{what}: the {name} features are not all finite")
     dtype = torch.promote_types(*(x.dtype for x in sets.values()))
     real, generated = (x.to(dtype) for x in sets.values())
@@ -66,7 +79,7 @@ def pair_distances(a, b, i, j):
     """
     dtype = distance_dtype(a)
     distances = torch.empty(len(i), dtype=dtype, device=a.device)
-    for span in _spans(len(i), CHUNK):
+    for span in _chunks(len(i), a):
         difference = a.index_select(0, i[span]).double() - b.index_select(0, j[span]).double()
         distances[span] = difference.square_().sum(1).to(dtype).double().sqrt()
     return distances
@@ -80,7 +93,7 @@ class _Points:
 
     def __init__(self, x, centre):
         self.x, self.centre, self.scale = x, centre, 1.0
-        self.norms = torch.cat([self.rows(s, torch.float64).square_().sum(1) for s in _spans(len(x), CHUNK)])
+        self.norms = torch.cat([self.rows(s, torch.float64).square_().sum(1) for s in _chunks(len(x), x)])
 
     def rescale(self, scale):
         self.norms /= scale**2
@@ -108,7 +121,7 @@ def _frame(*sets):
 
     Raises ValueError when squared distances would overflow.
     """
-    total = sum(chunk.double().sum(0) for x in sets for chunk in x.split(CHUNK))
+    total = sum(x[s].double().sum(0) for x in sets for s in _chunks(len(x), x))
     # Rounded, so that it is the same centre in either dtype.
     centre = (total / sum(map(len, sets))).float().double()
     points = [_Points(x, centre) for x in sets]
@@ -120,28 +133,78 @@ def _frame(*sets):
     return points
 
 
-def _spans(n, size):
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
-
-
 def block_size(max_memory, dimensions, dtype):
     """How many rows and columns of distances, with the features behind them, fit `max_memory` bytes at once.
 
-    Raises ValueError when not even one does.
+    A multiple of GROUP where possible. Raises ValueError when not even one fits.
     """
-    per_row = 4 * dimensions * torch.empty((), dtype=dtype).element_size()
-    per_pair = BYTES_PER_DISTANCE * torch.empty((), dtype=dtype).element_size() // 4
+    per_row = 4 * dimensions * dtype.itemsize
+    per_pair = BYTES_PER_DISTANCE * dtype.itemsize / 4
     size = int(((per_row**2 + 4 * per_pair * max_memory) ** 0.5 - per_row) / (2 * per_pair))
     if size < 1:
         raise ValueError(f"{max_memory} bytes do not hold a single distance of {dimensions}-dimensional features")
-    return min(size, LARGEST_BLOCK)
+    return min(size - size % GROUP or size, LARGEST_BLOCK)
 
 
-def _squared(a, rows, x, b, columns):
-    """Squared distances of x, which are a's rows, and b's columns; rounding may leave them slightly negative."""
-    y = b.rows(columns, x.dtype)
-    d2 = torch.addmm(b.norms[columns].to(x.dtype), x, y.T, alpha=-2)
-    return d2.add_(a.norms[rows, None].to(x.dtype))
+class _Products:
+    """Squared distances of blocks of a's rows to blocks of b's, from one matrix product each.
+
+    |x|² + |y|² − 2 x·y is the product of (x, |x|², 1) and (−2 y, 1, |y|²). The block is written over the last one's: a
+    fresh one each time would cost as much as the operations on it.
+    """
+
+    def __init__(self, a, b, size, dtype):
+        self.a, self.b, self.dtype = a, b, dtype
+        self.room = torch.empty(min(size, len(a.x)) * min(size, len(b.x)), dtype=dtype, device=a.x.device)
+
+    def left(self, rows):
+        x, norms = self.a.rows(rows, self.dtype), self.a.norms[rows, None].to(self.dtype)
+        return torch.cat([x, norms, torch.ones_like(norms)], 1)
+
+    def block(self, left, columns):
+        """Squared distances [rows, columns]; rounding may leave them slightly negative."""
+        y, norms = self.b.rows(columns, self.dtype), self.b.norms[columns, None].to(self.dtype)
+        right = torch.cat([y.mul_(-2), torch.ones_like(norms), norms], 1)
+        d2 = self.room[: len(left) * len(right)].view(len(left), len(right))
+        return torch.mm(left, right.T, out=d2)
+
+
+def _group_minima(d2, axis):
+    """Smallest entries of d2 in groups along the other axis, [size of `axis`, groups].
+
+    They say where something small is at a fraction of the cost of looking for it everywhere.
+    """
+    size = d2.shape[1 - axis]
+    group = math.gcd(size, GROUP)
+    minima = d2.unflatten(1 - axis, (group, size // group)).amin(1 - axis)
+    return minima.T.contiguous() if axis else minima
+
+
+def _members(groups, d2, axis):
+    """Positions along the other axis of the members of the groups [...]: [..., group]."""
+    size = d2.shape[1 - axis]
+    step = size // math.gcd(size, GROUP)
+    return groups[..., None] + torch.arange(0, size, step, device=groups.device)
+
+
+def _pick(d2, axis, own, other):
+    """The entries of d2 at positions `own` along `axis` and `other` along the other one."""
+    rows, columns = (other, own) if axis else (own, other)
+    return d2.flatten().take(rows * d2.shape[1] + columns)
+
+
+def _below(d2, axis, limits):
+    """Find the entries of d2 up to limits [size of `axis`].
+
+    Yields some at a time: positions along `axis`, positions along the other one, entries.
+    """
+    hits = (_group_minima(d2, axis) <= limits[:, None]).nonzero()
+    for own, groups in (part.unbind(1) for part in hits.split(OPENED)):
+        other = _members(groups, d2, axis)
+        own = own[:, None].expand_as(other)
+        entries = _pick(d2, axis, own, other)
+        keep = entries <= limits[own]
+        yield own[keep], other[keep], entries[keep]
 
 
 def _run(rounds):
@@ -157,14 +220,15 @@ class _Nearest:
         self.index = torch.zeros(n, count, dtype=torch.long, device=device)
 
     def merge(self, span, d2, axis, offset):
-        """Take in a block of squared distances; axis: where it has the points of `span`, the other axis has those from
-        `offset` on."""
+        """Take in squared distances of the points of `span`, along `axis` of d2, to those from `offset` on."""
         distances, index = self.distances[span], self.index[span]
         count = distances.shape[1]
-        gains = (d2.amin(1 - axis) < distances[:, -1]).nonzero()[:, 0]  # after a few blocks most have nothing to gain
-        picked = d2.index_select(axis, gains)
-        picked = picked.T.contiguous() if axis else picked
-        near, where = picked.topk(min(count, picked.shape[1]), largest=False)
+        minima = _group_minima(d2, axis)
+        gains = (minima.amin(1) < distances[:, -1]).nonzero()[:, 0]  # after a few blocks many have nothing to gain
+        # The groups of the `count` smallest minima hold the `count` smallest distances.
+        groups = minima[gains].topk(min(count, minima.shape[1]), largest=False).indices
+        where = _members(groups, d2, axis).flatten(1)
+        near = _pick(d2, axis, gains[:, None], where)
         near, order = torch.cat([distances[gains], near], 1).topk(count, largest=False)
         distances[gains] = near
         index[gains] = torch.cat([index[gains], where + offset], 1).gather(1, order)
@@ -175,11 +239,11 @@ def _search(points, nearest, dtype, size):
 
     Distances within a set are symmetric: a block serves its rows and its columns.
     """
-    spans = _spans(len(points.x), size)
+    spans, products = _spans(len(points.x), size), _Products(points, points, size, dtype)
     for first, rows in enumerate(spans):
-        x = points.rows(rows, dtype)
+        left = products.left(rows)
         for columns in spans[first:]:
-            d2 = _squared(points, rows, x, points, columns)
+            d2 = products.block(left, columns)
             if columns == rows:
                 d2.fill_diagonal_(torch.inf)
             else:
@@ -190,10 +254,11 @@ def _search(points, nearest, dtype, size):
 
 def _search_some(points, chosen, nearest, dtype, size):
     """As `_search`, for the points of the indices `chosen` [n] alone."""
+    products = _Products(points, points, size, dtype)
     for part in _spans(len(chosen), size):
-        x = points.rows(chosen[part], dtype)
+        left = products.left(chosen[part])
         for columns in _spans(len(points.x), size):
-            d2 = _squared(points, chosen[part], x, points, columns)
+            d2 = products.block(left, columns)
             own = chosen[part] - columns.start
             here = ((own >= 0) & (own < d2.shape[1])).nonzero()[:, 0]
             d2[here, own[here]] = torch.inf
@@ -253,26 +318,32 @@ class _Balls:
         self.sides, self.axis, self.radii, self.closed = sides, axis, radii, closed
         self.counts = [torch.zeros(len(side.x), dtype=torch.long, device=side.x.device) for side in sides]
 
-    def nearby(self, d2, spans):
-        """(i, j, doubtful): pairs of the block d2 that may be inside, and whether d2 is too coarse to tell."""
-        span, points = spans[self.axis], self.sides[self.axis]
-        shape = (1, -1) if self.axis else (-1, 1)
+    def borders(self, span, dtype):
+        """(squared radii, their slack) of a span of balls, float64 [n]."""
+        points = self.sides[self.axis]
         radii = self.radii[span].double() / points.scale
-        slack = points.slack(span, radii, d2.dtype)
-        high = (radii**2 + slack).to(d2.dtype).view(shape)
-        low = (radii**2 - slack).nan_to_num(torch.inf).to(d2.dtype).view(shape)  # an infinite ball has no border
-        i, j = (d2 <= high).nonzero(as_tuple=True)
-        doubtful = d2[i, j] > low.expand_as(d2)[i, j]
-        return i + spans[0].start, j + spans[1].start, doubtful
+        return radii**2, points.slack(span, radii, dtype)
 
-    def count(self, i, j, doubtful):
-        """Decide the doubtful pairs, and count those inside."""
-        pairs = i[doubtful], j[doubtful]
-        distances, radii = pair_distances(*(side.x for side in self.sides), *pairs), self.radii[pairs[self.axis]]
-        inside = ~doubtful
-        inside[doubtful] = distances <= radii if self.closed else distances < radii
-        for counts, index in zip(self.counts, (i, j)):
-            counts += torch.bincount(index[inside], minlength=len(counts))
+    def blurred(self, dtype):
+        """Whether many balls are so small that products of this dtype see their whole inside as border."""
+        squared, slack = self.borders(slice(None), dtype)
+        return ((slack > squared / 4) & (squared > 0)).double().mean() > BLURRED
+
+    def count(self, d2, spans):
+        """Count the pairs of a block that are inside, and measure again what is too near a border to tell."""
+        span = spans[self.axis]
+        squared, slack = self.borders(span, d2.dtype)
+        low = (squared - slack).nan_to_num(torch.inf).to(d2.dtype)  # an infinite ball has no border
+        for own, other, near in _below(d2, self.axis, (squared + slack).to(d2.dtype)):
+            doubtful = near > low[own]
+            i, j = (other, own) if self.axis else (own, other)
+            i, j = i + spans[0].start, j + spans[1].start
+            distances = pair_distances(*(side.x for side in self.sides), i[doubtful], j[doubtful])
+            radii = self.radii[span][own[doubtful]]
+            inside = ~doubtful
+            inside[doubtful] = distances <= radii if self.closed else distances < radii
+            for counts, index in zip(self.counts, (i, j)):
+                counts += torch.bincount(index[inside], minlength=len(counts))
 
     def membership(self):
         return Membership(self.counts[self.axis], self.counts[1 - self.axis])
@@ -280,16 +351,13 @@ class _Balls:
 
 def _walk(a, b, families, dtype, size):
     """Show every block of distances to the _Balls of `families`; yields how many distances each block took."""
+    products = _Products(a, b, size, dtype)
     for rows in _spans(len(a.x), size):
-        x = a.rows(rows, dtype)
+        left = products.left(rows)
         for columns in _spans(len(b.x), size):
-            d2 = _squared(a, rows, x, b, columns)
+            d2 = products.block(left, columns)
             for balls in families:
-                i, j, doubtful = balls.nearby(d2, (rows, columns))
-                if DENSE * int(doubtful.sum()) > d2.numel() and dtype != torch.float64:
-                    finer = _squared(a, rows, a.rows(rows, torch.float64), b, columns)
-                    i, j, doubtful = balls.nearby(finer, (rows, columns))
-                balls.count(i, j, doubtful)
+                balls.count(d2, (rows, columns))
             yield d2.numel()
 
 
@@ -303,6 +371,8 @@ def ball_memberships(
     """
     sides = _frame(a, b)
     families = [_Balls(sides, axis, r, closed) for axis, r in enumerate((radii_a, radii_b)) if r is not None]
+    if any(balls.blurred(dtype) for balls in families):
+        dtype = torch.float64  # one product in float64 costs less than most distances again
     size = block_size(max_memory, a.shape[1], dtype)
     with full_precision():
         _run(progress(_walk(*sides, families, dtype, size), len(a) * len(b), "distances between the sets"))
