@@ -17,7 +17,7 @@ import torch
 from dnnlib_compat.util import atomic_output
 from latent_plugins.candidates import PROJECTION, candidate_latents, uniforms
 from latent_plugins.fingerprint import fingerprint
-from latent_plugins.spaces import canonical_space, default_domain, get_space
+from latent_plugins.spaces import check_space, default_domain, default_space, get_space
 from latent_plugins.spectrum import METHODS, spectrum
 
 FORMAT = 1
@@ -65,7 +65,7 @@ class AtlasSettings:
 def make_settings(
     generator,
     *,
-    space="style",
+    space=None,
     candidates=None,
     top_k=None,
     domain=None,
@@ -84,7 +84,7 @@ def make_settings(
     top_k: singular values stored per candidate, by default all up to 128. classes: class indices of a conditional
     network, by default all. Raises ValueError with the offending value and what would be right.
     """
-    name = canonical_space(space)
+    name = check_space(generator, space or default_space(generator))
     domain = domain or default_domain(generator)
     if generator.c_dim == 0 and classes is not None:
         raise ValueError("classes were given, but the network is unconditional")
@@ -93,6 +93,7 @@ def make_settings(
         bad = [k for k in classes if not 0 <= k < generator.c_dim]
         if bad:
             raise ValueError(f"class {bad[0]} is out of range, the network has classes 0 to {generator.c_dim - 1}")
+    base = generator.prior if base == "prior" else base
     if base == "uniform" and domain == "sphere":
         raise ValueError("on the sphere the prior is the uniform measure: use base prior, or domain gaussian")
     if not radius > 0:

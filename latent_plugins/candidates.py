@@ -8,7 +8,14 @@ import numpy as np
 import scipy.special
 import torch
 
-BASES = ("prior", "uniform")
+TAIL = scipy.special.ndtr(-2)  # the part of N(0, 1) below −2
+
+# Base measures: how a uniform number becomes a coordinate of a latent.
+BASES = {
+    "prior": lambda u, radius: scipy.special.ndtri(u),
+    "truncated": lambda u, radius: scipy.special.ndtri(TAIL + u * (1 - 2 * TAIL)),
+    "uniform": lambda u, radius: (2 * u - 1) * radius,
+}
 BLOCK = 1024  # rows that share one counter block; part of the definition of every stream
 
 # Streams that must never share bits, whatever their seeds.
@@ -40,12 +47,12 @@ def gumbels(n, *, seed, stream=GUMBEL, substream=0):
 def candidate_latents(indices, z_dim, *, seed, base="prior", radius=1.0, label=None):
     """The candidates `indices`: float32 [len(indices), z_dim] on the CPU.
 
-    base: `prior`, N(0, I); or `uniform` on [−radius, radius]^z_dim (MaGNET, Algorithm 1). label: class index of a
+    base: `prior`, N(0, I); `truncated`, the same cut to [−2, 2]; or `uniform` on [−radius, radius]^z_dim (MaGNET,
+    Algorithm 1). label: class index of a
     conditional network; every class has candidates of its own. Raises ValueError for an unknown base measure.
     """
     if base not in BASES:
         raise ValueError(f"unknown base measure {base!r}; known ones: {', '.join(BASES)}")
     substream = 0 if label is None else label + 1
     u = uniforms(indices, z_dim, seed=seed, stream=CANDIDATES, substream=substream)
-    z = scipy.special.ndtri(u) if base == "prior" else (2 * u - 1) * radius
-    return torch.from_numpy(z.astype(np.float32))
+    return torch.from_numpy(BASES[base](u, radius).astype(np.float32))

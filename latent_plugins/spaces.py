@@ -24,6 +24,22 @@ def canonical_space(name):
     return full
 
 
+def check_space(generator, name):
+    """The canonical name of a space of this generator. Raises ValueError for one that its family does not have."""
+    full = canonical_space(name)
+    if full != "z:pixel" and not generator.has_styles:
+        raise ValueError(
+            f"a {generator.family} network has no styles (w) between z and the image, so it has no space {full}: use "
+            "the space pixel"
+        )
+    return full
+
+
+def default_space(generator):
+    """The cheapest space of a generator: styles where it has them, else pixels."""
+    return "z:w" if generator.has_styles else "z:pixel"
+
+
 def default_domain(generator):
     """`sphere` for generators that normalise z (there ‖z‖ means nothing), else `gaussian`."""
     return "sphere" if generator.normalizes_z else "gaussian"
@@ -71,6 +87,8 @@ class SpaceMap:
         if self.name.startswith("z:"):
             if self.domain == "sphere":
                 x = to_sphere(x)
+            if not self.generator.has_styles:
+                return self.generator(x, self._labels(x), truncation_psi=self.psi).flatten(1)
             x = self.generator.style(x, self._labels(x))
         ws = self.generator.broadcast(x, self.psi, self.cutoff)
         if self.name.endswith(":w"):
@@ -84,11 +102,11 @@ class SpaceMap:
 def get_space(generator, name, *, c=None, psi=1, cutoff=None, domain=None):
     """The SpaceMap of a generator.
 
-    name: `style` (z:w), `pixel` (z:pixel) or `w:pixel`. c: label [c_dim] or [1, c_dim], required for conditional
-    generators. psi, cutoff: truncation of the styles. domain: `sphere` or `gaussian`; by default what suits the family.
-    Raises ValueError for an unknown name or domain, or a label that does not fit.
+    name: `style` (z:w), `pixel` (z:pixel) or `w:pixel`; families without styles have `pixel` alone. c: label [c_dim] or
+    [1, c_dim], required for conditional generators. psi, cutoff: truncation. domain: `sphere` or `gaussian`; by default
+    what suits the family. Raises ValueError for an unknown name or domain, or a label that does not fit.
     """
-    name = canonical_space(name)
+    name = check_space(generator, name)
     domain = domain or default_domain(generator)
     if domain not in DOMAINS:
         raise ValueError(f"unknown domain {domain!r}; known domains: {', '.join(DOMAINS)}")

@@ -5,7 +5,7 @@ import dataclasses
 import torch
 import torch.nn.functional as F
 
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.assemble import fit_tensors
 from dnnlib_compat.networks.resize import float_images, resize_bilinear_tf1
 
 POOLS = {
@@ -267,27 +267,3 @@ def convert_inception_state(tensors):
         tensors = {k: v for k, v in tensors.items() if k not in counters and not k.startswith("AuxLogits.")}
     state = fit_tensors(tensors, names, expected, "an Inception-v3") | constants | counters
     return {name: state[name] for name in expected}
-
-
-def fit_tensors(tensors, names, expected, what):
-    """{our name: float32 tensor} from a file's {name: tensor}. names: {the file's name: ours}, all of them required.
-
-    expected: {our name: tensor of the right shape}; what: the network in words, for messages. Raises NetworkFileError
-    naming the first missing, surplus or misfit tensors, or one that holds NaN or infinity.
-    """
-    problems = [f"{name} is missing" for name in names if name not in tensors]
-    problems += [f"{name} is surplus" for name in tensors if name not in names]
-    for name in (name for name in tensors if name in names):
-        tensor, shape = tensors[name], expected[names[name]].shape
-        if not torch.is_tensor(tensor) or not tensor.is_floating_point():
-            problems.append(f"{name} is no tensor of floating-point numbers")
-        elif tensor.shape != shape:
-            problems.append(f"{name} is {list(tensor.shape)} instead of {list(shape)}")
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise NetworkFileError(f"does not fit {what}: {'; '.join(problems[:3])}{more}")
-    floats = {name: tensor.to(torch.float32).contiguous() for name, tensor in tensors.items()}
-    for name, tensor in floats.items():
-        if not all(bound.isfinite() for bound in tensor.aminmax()):  # NaN propagates; no copy of a large tensor
-            raise NetworkFileError(f"{name} holds NaN or infinity; the file is damaged or of a failed training run")
-    return {names[name]: tensor for name, tensor in floats.items()}

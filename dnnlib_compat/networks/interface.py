@@ -1,5 +1,6 @@
 """The interface that every family of generators fulfils."""
 
+import numpy as np
 import torch
 
 
@@ -30,11 +31,15 @@ class Generator(torch.nn.Module):
     * `synthesis(ws, noise_mode="const")`: ws → images [N, img_channels, img_resolution, img_resolution], nominally
       in [−1, 1].
 
-    All of it is float32 and composes with `torch.func`.
+    All of it is float32 and composes with `torch.func`. Families without styles are `LatentGenerator`s.
     """
 
     family: str
     normalizes_z: bool
+    has_styles = True
+    prior = "prior"  # the name of the base measure that latents follow
+    prior_text = "N(0, I)"
+    truncation_text = "pulls the styles towards their average (psi 1: not at all)"
 
     def __init__(self, *, z_dim, c_dim, w_dim, img_resolution, img_channels, init_kwargs):
         super().__init__()
@@ -55,6 +60,17 @@ class Generator(torch.nn.Module):
         """The 3×3 buffer with the user's inverse image transform (StyleGAN3), or None. Write into it with `copy_`."""
         return getattr(getattr(self.synthesis, "input", None), "transform", None)
 
+    def seed_latent(self, seed):
+        """z [1, z_dim] float32 of a seed, as the family's official command draws it."""
+        return torch.from_numpy(np.random.RandomState(seed).randn(1, self.z_dim).astype(np.float32))
+
+    def sample_prior(self, n, random):
+        """n latents [n, z_dim] float32 of the prior. random: a torch.Generator on the CPU."""
+        return torch.randn(n, self.z_dim, generator=random)
+
+    def check_psi(self, psi):
+        """Raise ValueError for a truncation that the family does not know."""
+
     def style(self, z, c):
         """The untruncated w [N, w_dim] of z [N, z_dim] and c [N, c_dim]."""
         return self.mapping(z, c)[:, 0]
@@ -68,3 +84,31 @@ class Generator(torch.nn.Module):
         """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]."""
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, **synthesis_kwargs)
+
+
+class LatentGenerator(Generator):
+    """A generator whose image is a function of z without styles between: BigGAN, NVAE, ProGAN.
+
+    Subclasses provide `images(z, c, psi)` → [N, img_channels, img_resolution, img_resolution], nominally in [−1, 1],
+    for truncation `psi`, whatever that means for the family (`truncation_text`), and may narrow `check_psi`.
+    """
+
+    has_styles = False
+    normalizes_z = False
+    truncation_text = "scales z"
+    w_avg = None
+    input_transform = None
+    num_ws = 0
+
+    def __init__(self, **sizes):
+        super().__init__(w_dim=0, **sizes)
+
+    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, noise_mode="const"):
+        """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]. There are no noise inputs.
+
+        Raises ValueError for a truncation cutoff, which only styles have, and for a psi that the family does not know.
+        """
+        if truncation_cutoff is not None:
+            raise ValueError(f"a {self.family} network has no layers of styles, so there is no truncation cutoff")
+        self.check_psi(truncation_psi)
+        return self.images(z, c, truncation_psi)

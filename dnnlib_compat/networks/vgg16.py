@@ -6,8 +6,8 @@ import re
 import torch
 import torch.nn.functional as F
 
+from dnnlib_compat.assemble import fit_tensors
 from dnnlib_compat.errors import NetworkFileError
-from dnnlib_compat.networks.inception_v3 import fit_tensors
 from dnnlib_compat.networks.resize import float_images, resize_bilinear_tf1
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, convolutions), a max pool after each

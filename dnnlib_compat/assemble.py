@@ -1,0 +1,62 @@
+"""From a family, constructor arguments and tensors to a network, or to the name of what does not fit."""
+
+import torch
+
+from dnnlib_compat.errors import NetworkFileError
+
+ALLOW_CODE_HINT = "a fork with changed source? If you trust the file, --allow-code runs its own code"
+
+
+def assemble(family, kwargs, tensors, path):
+    """Build `family(**kwargs)` and fill it. Raises NetworkFileError naming every missing, surplus or misfit tensor."""
+    try:
+        with torch.device("meta"):  # sizes only: no random initialisation that would be overwritten
+            network = family(**kwargs)
+    except (TypeError, ValueError, KeyError, RuntimeError, ZeroDivisionError, AttributeError) as error:
+        raise NetworkFileError(f"{path}: the recorded arguments do not build a {family.family} ({error})") from None
+    expected = network.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} is surplus" for name in tensors if name not in expected]
+    for name, tensor in tensors.items():
+        if name in expected and tensor.shape != expected[name].shape:
+            problems.append(f"{name} is {list(tensor.shape)} instead of {list(expected[name].shape)}")
+    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
+    if broken:
+        raise NetworkFileError(f"{path}: {broken[0]} holds NaN or infinity; the file is of a failed training run")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise NetworkFileError(
+            f"{path}: does not fit a {family.family}: {'; '.join(problems[:3])}{more}; {ALLOW_CODE_HINT}"
+        )
+    floats = {name: tensor.to(torch.float32).contiguous() for name, tensor in tensors.items()}
+    network.load_state_dict(floats, assign=True)
+    return network
+
+
+def is_finite(tensor):
+    """Whether a tensor holds neither NaN nor infinity; NaN propagates through the extremes, and nothing is copied."""
+    return tensor.numel() == 0 or all(bool(bound.isfinite()) for bound in tensor.aminmax())
+
+
+def fit_tensors(tensors, names, expected, what):
+    """{our name: float32 tensor} from a file's {name: tensor}. names: {the file's name: ours}, all of them required.
+
+    expected: {our name: tensor of the right shape}; what: the network in words, for messages. Raises NetworkFileError
+    naming the first missing, surplus or misfit tensors, or one that holds NaN or infinity.
+    """
+    problems = [f"{name} is missing" for name in names if name not in tensors]
+    problems += [f"{name} is surplus" for name in tensors if name not in names]
+    for name in (name for name in tensors if name in names):
+        tensor, shape = tensors[name], expected[names[name]].shape
+        if not torch.is_tensor(tensor) or not tensor.is_floating_point():
+            problems.append(f"{name} is no tensor of floating-point numbers")
+        elif tensor.shape != shape:
+            problems.append(f"{name} is {list(tensor.shape)} instead of {list(shape)}")
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise NetworkFileError(f"does not fit {what}: {'; '.join(problems[:3])}{more}")
+    floats = {name: tensor.to(torch.float32).contiguous() for name, tensor in tensors.items()}
+    for name, tensor in floats.items():
+        if not is_finite(tensor):
+            raise NetworkFileError(f"{name} holds NaN or infinity; the file is damaged or of a failed training run")
+    return {names[name]: tensor for name, tensor in floats.items()}
