@@ -4,8 +4,8 @@ A pickle is a small program: it names functions and calls them. Here every name 
 entry of that table only collects data. What comes out is a tree of plain containers, numbers and the record types
 below; tensors stay encoded until somebody asks for them, so the networks of a file that are not needed cost nothing.
 
-Everything handed to the unpickler is either an immutable built-in type or an instance without attributes, so that a
-hostile file cannot alter it either.
+Everything handed to the unpickler is an immutable type or an instance without attributes, so that a hostile file cannot
+alter it either.
 """
 
 import collections
@@ -15,7 +15,7 @@ import pickle
 import numpy as np
 import torch
 
-from dnnlib_compat.errors import NetworkFileError, UnsafePickleError
+from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, reason
 
 
 class ModuleRecord:
@@ -73,6 +73,29 @@ class TorchModuleRecord(ModuleRecord):
     def __setstate__(self, state):
         if not isinstance(state, dict):
             raise pickle.UnpicklingError("a torch module without attributes")
+        self.state = state
+
+
+class _Sealed(type):
+    """A class that nothing can be assigned to, so that it may be handed to a pickle as it is."""
+
+    def __setattr__(cls, name, value):
+        raise AttributeError(f"{cls.__name__} cannot be changed")
+
+
+class TFNetworkRecord(metaclass=_Sealed):
+    """A pickled network of NVIDIA's TensorFlow (or still older Theano) code: the state that its class recorded."""
+
+    __slots__ = ("state",)
+
+    def __new__(cls):
+        record = super().__new__(cls)
+        record.state = {}
+        return record
+
+    def __setstate__(self, state):
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("a TensorFlow network without a state")
         self.state = state
 
 
@@ -143,7 +166,7 @@ class ArrayRecord:
         """The array. Raises NetworkFileError when its parts do not fit together."""
         try:
             _, shape, dtype, fortran, data = self.state
-            return np.frombuffer(data, dtype.dtype()).reshape(shape, order="F" if fortran else "C").copy()
+            return np.frombuffer(_byte_string(data), dtype.dtype()).reshape(shape, order="F" if fortran else "C").copy()
         except Exception as error:
             raise NetworkFileError(f"an array of the file cannot be decoded ({type(error).__name__})") from error
 
@@ -159,8 +182,13 @@ def _call(function):
     return type("Call", (_Call,), {"__slots__": (), "__call__": staticmethod(function)})()
 
 
+def _byte_string(data):
+    """Byte strings of Python 2, which wrote the oldest of these files, arrive as text."""
+    return data.encode("latin1") if isinstance(data, str) else data
+
+
 def _numpy_scalar(dtype, data):
-    return np.frombuffer(data, dtype.dtype(), count=1)[0].item()
+    return np.frombuffer(_byte_string(data), dtype.dtype(), count=1)[0].item()
 
 
 _PERSISTENT = _call(lambda meta: PersistentRecord(meta))
@@ -176,6 +204,9 @@ _SIZE = _call(lambda size: tuple(size))
 
 ALLOWED = {
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _PERSISTENT,
+    ("dnnlib.tflib.network", "Network"): TFNetworkRecord,
+    ("tfutil", "Network"): TFNetworkRecord,
+    ("network", "Network"): TFNetworkRecord,
     ("dnnlib.util", "EasyDict"): dict,
     ("dnnlib", "EasyDict"): dict,
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -196,9 +227,6 @@ ALLOWED = {
 
 # Files of other formats that a user may hold, told by the first name that they ask for.
 OTHER_FORMATS = {
-    "dnnlib.tflib.network": "a TensorFlow network; convert it with legacy.py of the official StyleGAN3 repository",
-    "tfutil": "a TensorFlow network of the ProGAN release, which this version does not read",
-    "network": "a TensorFlow network of the ProGAN release, which this version does not read",
     "argparse": "a training checkpoint, not a network pickle",
 }
 
@@ -226,17 +254,18 @@ def read_pickle(path):
     """
     with open(path, "rb") as file:
         try:
-            return _RestrictedUnpickler(file).load()
+            return _RestrictedUnpickler(file, encoding="latin1").load()
         except UnsafePickleError as error:
             raise UnsafePickleError(
-                f"{path}: refused, nothing from it has run: {error}; if you trust it: --allow-code"
+                f"{path}: refused, nothing from it has run: {reason(error)}; if you trust it: --allow-code"
             ) from None
         except NetworkFileError as error:
             raise NetworkFileError(f"{path}: {error}") from None
         except (EOFError, pickle.UnpicklingError) as error:
-            detail = str(error) or "the data ends too early"
+            detail = reason(error) if str(error) else "the data ends too early"
             raise NetworkFileError(f"{path}: truncated or damaged, download it again ({detail})") from None
         except OSError:
             raise
         except Exception as error:  # a damaged opcode stream fails in many ways, all of them while collecting data
-            raise NetworkFileError(f"{path}: not a readable network pickle ({type(error).__name__}: {error})") from None
+            detail = f"{type(error).__name__}: {reason(error)}"
+            raise NetworkFileError(f"{path}: not a readable network pickle ({detail})") from None

@@ -1,0 +1,68 @@
+"""NVIDIA's TensorFlow pickles without TensorFlow: the StyleGAN2, StyleGAN2-ADA and ProGAN releases.
+
+Such a file holds three networks, (G, D, Gs), each as its variables, the name and source of the function that built it,
+and that function's keyword arguments. The source is never run: what the functions of the releases compute is known, and
+arguments that none of them has are refused by name. Variables keep TensorFlow's names and shapes up to the converters,
+which return the arguments and state dict of our own networks.
+"""
+
+from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.networks.progan import ProGANGenerator
+from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
+from dnnlib_compat.tf_progan import THEANO_GENERATORS, convert_progan, is_theano, theano_spec
+from dnnlib_compat.tf_records import encoded_variables
+from dnnlib_compat.tf_stylegan2 import convert_tf_stylegan2
+from dnnlib_compat.unpickle import TFNetworkRecord
+
+PLACES = {"G": 0, "D": 1, "G_ema": 2, "Gs": 2}  # our names of the networks in a file, and its own of the average
+SUPPORTED = "of NVIDIA's TensorFlow networks, StyleGAN2, StyleGAN2-ADA and ProGAN can be read"
+
+
+def is_tf_network(content):
+    """Whether the content of a pickle is a TensorFlow network, or a tuple of which one is a part."""
+    if isinstance(content, (tuple, list)):
+        return any(isinstance(item, TFNetworkRecord) for item in content)
+    return isinstance(content, TFNetworkRecord)
+
+
+def select_tf_network(content, path, key="G_ema"):
+    """The record of the network `key`: "G", "D", or "G_ema" for the averaged generator Gs. A lone network is any.
+
+    Raises NetworkFileError when there is none.
+    """
+    if isinstance(content, TFNetworkRecord):
+        return content
+    if len(content) != 3:
+        raise NetworkFileError(f"{path}: holds {len(content)} objects instead of the three networks G, D and Gs")
+    if key not in PLACES:
+        raise NetworkFileError(f"{path}: has no network under {key!r}; its networks: G, D, G_ema")
+    record = content[PLACES[key]]
+    if not isinstance(record, TFNetworkRecord):
+        raise NetworkFileError(f"{path}: has no network under {key!r}, but a {type(record).__name__}")
+    return record
+
+
+def tf_family(record, path="this pickle"):
+    """ "stylegan2" or "progan". Raises NetworkFileError that says what a network of another kind is."""
+    if is_theano(record):
+        function, names = theano_spec(record, path).get("func"), set()
+        if function in THEANO_GENERATORS:
+            return "progan"
+    else:
+        function, names = record.state.get("build_func_name"), set(encoded_variables(record, path))
+        if "synthesis/4x4/Conv/mod_weight" in names:
+            return "stylegan2"
+        if "4x4/Dense/weight" in names and "ToRGB_lod0/weight" in names:
+            return "progan"
+        if "synthesis/4x4/Conv/StyleMod/weight" in names:
+            raise NetworkFileError(f"{path}: a network of the first StyleGAN; {SUPPORTED}")
+    if any("FromRGB" in name for name in names) or str(function).startswith("D_"):
+        raise NetworkFileError(f"{path}: a discriminator (built by {function!r:.60}), not a generator")
+    raise NetworkFileError(f"{path}: an unknown network (built by {function!r:.60}); {SUPPORTED}")
+
+
+def convert(record, path):
+    """(family's class, keyword arguments, state dict) of a network. Raises NetworkFileError for what cannot be read."""
+    if tf_family(record, path) == "progan":
+        return ProGANGenerator, *convert_progan(record, path)
+    return StyleGAN2Generator, *convert_tf_stylegan2(record, path)
