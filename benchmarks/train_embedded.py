@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.training_data import load_zip
-from dnnlib_compat.loader import write_npz
 from dnnlib_compat.networks.layers import FullyConnectedLayer
 from dnnlib_compat.networks.stylegan2 import Conv2dLayer, StyleGAN2Generator
+from dnnlib_compat.plain_files import write_npz
 from dnnlib_compat.util import atomic_output
 from latent_plugins.plotting import image_grid, save_png, to_uint8
 
@@ -210,7 +210,7 @@ def main(data, outdir, kimg, batch, lr, gamma, cbase, snap, seed, device):
         if seen // (snap * 1000) > (seen - batch) // (snap * 1000) or seen >= kimg * 1000:
             trainer.save(checkpoint)
             sample_grid(trainer.G_ema, outdir / f"samples{seen // 1000:05d}.png", device)
-    write_npz(trainer.G_ema, outdir / "mnist32.npz")
+    write_npz(trainer.G_ema, outdir / "mnist32.npz", dtype=torch.float16)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from latent_plugins.atlas import make_settings
 @click.command()
 @network_options
 @click.option("--outdir", type=Path, required=True, metavar="DIR", help="Folder of the atlas.")
-@click.option("--space", default="style", show_default=True, help="style, pixel or w:pixel.")
+@click.option("--space", help="style, pixel or w:pixel.  [default: style, of networks without styles pixel]")
 @atlas_options
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="Singular values to store.  [default: all, 128 at most]"

@@ -26,6 +26,7 @@ from cli.sampling import (
     sampler_on,
     settings_for,
     smallest_sample_size,
+    usable_advice,
 )
 from latent_plugins import distributed
 from latent_plugins.atlas import DEFAULT_CANDIDATES
@@ -115,7 +116,7 @@ class Run:
         device = own_device(device)
         opened = distributed.leader_first(functools.partial(open_network, network, device, allow_code))
         self.generator, self.source, self.entry = opened
-        self.advice = self.entry.get("recommended", {})
+        self.advice = usable_advice(self.generator, self.entry.get("recommended", {}))
         trust = dict(device=device, allow_code=allow_code)
         self.detectors = open_detectors(metrics, detectors, lpips_heads, self.entry, **trust)
         batch = batch or max(1, min(64, 64 * 128**2 // self.generator.img_resolution**2))

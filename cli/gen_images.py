@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from cli.labels import class_number
 from cli.options import (
     IntRanges,
     Vector2,
@@ -31,7 +32,14 @@ from latent_plugins.plotting import image_grid, save_png
 @click.option("--seeds", type=IntRanges(), default="0-15", show_default=True, help="Random seeds, e.g. 0,1,4-6.")
 @click.option("--trunc", "psi", type=float, help="Truncation psi.  [default: 1; with --sampler=truncation 0.7]")
 @cutoff_option
-@click.option("--class", "class_idx", type=int, help="Class label, for conditional networks.")
+@click.option("--class", "class_name", help="Class of a conditional network: its number, or for ImageNet its name.")
+@click.option(
+    "--output",
+    type=click.Choice(["mean", "sample"]),
+    default="mean",
+    show_default=True,
+    help="NVAE: the mean of the output distribution, or a sample of it.",
+)
 @click.option(
     "--noise-mode",
     type=click.Choice(["const", "random", "none"]),
@@ -59,8 +67,8 @@ from latent_plugins.plotting import image_grid, save_png
 )
 @reports_errors
 def main(
-    network, device, allow_code, seeds, psi, cutoff, class_idx, noise_mode, translate, rotate, outdir, grid, batch,
-    sampler_name, space, rho, top_k, atlas_path, replacement, **atlas_settings,
+    network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, outdir, grid,
+    batch, sampler_name, space, rho, top_k, atlas_path, replacement, **atlas_settings,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -75,9 +83,12 @@ def main(
     sampler_class = check_sampler(sampler_name, **sampler_options, **atlas_settings)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
-    label = check_class(class_idx, generator.c_dim)
+    label = class_number(class_name, generator.c_dim)
     if psi is None:
         psi = getattr(sampler_class, "default_psi", 1)
+    generator.check_psi(psi)
+    if output == "sample" and not hasattr(generator, "sample_output"):
+        raise click.ClickException(f"--output=sample needs an output distribution (NVAE); {generator.family} has none")
 
     sampler, described = open_sampler(
         generator,
@@ -101,20 +112,10 @@ def main(
     if batch is None:
         batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
     synthesis = dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, batch=batch)
+    if output == "sample":
+        synthesis["output_seeds"] = seeds
+        record["output"] = output
     write_images(generator, latents, seeds, outdir, record, grid, **synthesis)
-
-
-def check_class(class_idx, c_dim):
-    """The class index, or None for an unconditional network; a click error when it does not fit the network."""
-    if c_dim == 0:
-        if class_idx is not None:
-            raise click.ClickException("--class was given, but this network is unconditional; leave it out")
-        return None
-    if class_idx is None:
-        raise click.ClickException(f"this network is conditional: give --class, a number from 0 to {c_dim - 1}")
-    if not 0 <= class_idx < c_dim:
-        raise click.ClickException(f"class {class_idx} is out of range, this network has classes 0 to {c_dim - 1}")
-    return class_idx
 
 
 def apply_transform(generator, transform):

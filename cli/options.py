@@ -116,17 +116,21 @@ def apply_options(options):
     return decorate
 
 
+allow_code_option = click.option(
+    "--allow-code", is_flag=True, help="Run the Python code inside the pickle. Only if you trust it."
+)
+
 network_options = apply_options(
     [
         click.option(
             "--network",
             metavar="FILE|URL|NAME",
-            help="Network pickle, its address, or a short name.  [default: the embedded MNIST network]",
+            help="Network file, folder, address, or short name.  [default: the embedded MNIST network]",
         ),
         click.option(
             "--device", type=Device(), default=default_device, help="cpu, cuda or cuda:N.  [default: a GPU if any]"
         ),
-        click.option("--allow-code", is_flag=True, help="Run the Python code inside the pickle. Only if you trust it."),
+        allow_code_option,
     ]
 )
 
@@ -177,10 +181,11 @@ cutoff_option = click.option(
 )
 
 
-def open_network(network, device, allow_code):
+def open_network(network, device, allow_code, say=True):
     """(generator, source, catalogue entry or {}) for the options of `network_options`."""
     source = network or default_name()
-    click.echo(f'Loading networks from "{source}"...')
+    if say:
+        click.echo(f'Loading networks from "{source}"...')
     generator = load_network(source, device=device, allow_code=allow_code)
     return generator, source, catalogue().get(source, {})
 

@@ -9,7 +9,7 @@ from cli.atlases import cached_atlas
 from cli.options import apply_options
 from latent_plugins.atlas import AtlasError, make_settings, open_atlas
 from latent_plugins.samplers import available_samplers, create_sampler
-from latent_plugins.spaces import canonical_space
+from latent_plugins.spaces import canonical_space, check_space, default_space
 
 # How many singular values make the volume when nobody says: what the papers used for StyleGAN2.
 PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
@@ -83,6 +83,7 @@ def open_sampler(
     """
     if not available_samplers()[name].needs_atlas:
         return create_sampler(name, generator), {}
+    advice = usable_advice(generator, advice)
     atlas, space = given_atlas(atlas_path, advice, space, psi, cutoff)
     if name == "polarity":
         rho = choose_rho(rho, advice_for(advice, space))
@@ -102,12 +103,12 @@ def open_sampler(
 
 
 def given_atlas(atlas_path, advice, space, psi, cutoff):
-    """(atlas at `atlas_path` or None, canonical space): the space asked for, the atlas's, the recommended, or style."""
+    """(atlas at `atlas_path` or None, canonical space): the space asked for, else the atlas's, else the advised."""
     atlas = None
     if atlas_path is not None:
         atlas = open_given_atlas(atlas_path, space, psi, cutoff)
         space = space or (atlas.settings and atlas.settings.space)
-    return atlas, canonical_space(space or usable_advice(advice).get("space", "style"))
+    return atlas, canonical_space(space or advice["space"])
 
 
 def choose_top_k(top_k, advice, atlas, space):
@@ -131,18 +132,19 @@ def smallest_sample_size(sampler, label=None):
 
 
 def advice_for(advice, space):
-    """The part of a catalogue entry's advice that is for a canonical space; {} when it is for another one."""
-    advice = usable_advice(advice)
-    return advice if canonical_space(advice.get("space", "style")) == space else {}
+    """The part of `usable_advice` that is for a canonical space; {} when it is for another one."""
+    return advice if advice["space"] == space else {}
 
 
-def usable_advice(advice):
-    """The recommended settings, {} where they are for a space that needs a feature detector."""
+def usable_advice(generator, advice):
+    """The recommended settings of a catalogue entry, with a canonical `space`, as far as they can be followed.
+
+    Those for a space that needs a feature detector, or that the network does not have, are left out.
+    """
     try:
-        canonical_space(advice.get("space"))
-    except ValueError:
-        return {}
-    return advice
+        return dict(advice, space=check_space(generator, advice["space"]))
+    except (ValueError, KeyError):
+        return dict(space=default_space(generator))
 
 
 def settings_for(generator, top_k, **settings):

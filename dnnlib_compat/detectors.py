@@ -7,7 +7,6 @@ release), a state dict (`.pth`: pytorch-fid's Inception, torchvision's VGG16), o
 import dataclasses
 import hashlib
 import inspect
-import pickle
 import re
 import warnings
 import zipfile
@@ -17,9 +16,11 @@ from pathlib import Path
 import torch
 
 from dnnlib_compat import pretrained
+from dnnlib_compat.assemble import ALLOW_CODE_HINT
+from dnnlib_compat.checkpoint import read_checkpoint, unmapped
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.errors import NetworkFileError
-from dnnlib_compat.loader import ALLOW_CODE_HINT, TORCH_SAVE_MAGIC, first_look
+from dnnlib_compat.formats import LEGACY_CHECKPOINT, first_look
 from dnnlib_compat.networks.inception_v3 import InceptionV3, convert_inception_state, is_inception_state
 from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
 from dnnlib_compat.networks.vgg16 import (
@@ -121,6 +122,8 @@ def sniff_detector(path):
     Raises NetworkFileError for anything else.
     """
     head, names = first_look(path)
+    if head.startswith(LEGACY_CHECKPOINT):
+        return "state dict"
     if names is None and head[:1] == b"\x80":
         return "pickle"
     for kind, marks in (
@@ -217,23 +220,17 @@ def read_torchscript(path, device):
 
 def read_state_dict(path):
     """{name: tensor} of a torch.save file. Raises NetworkFileError when it is anything else, or damaged."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NetworkFileError(f"{path}: not a readable state dict ({reason})") from None
+    content = read_checkpoint(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise NetworkFileError(f"{path}: holds no state dict of a network")
-    return content
+    return {name: unmapped(tensor) for name, tensor in content.items()}
 
 
 def read_pickled_tensors(path):
-    """{name: tensor} of a persistent pickle, or of an older torch.save file, which begins like a pickle too."""
+    """{name: tensor} of a persistent pickle."""
     content = read_pickle(path)
-    if content == TORCH_SAVE_MAGIC:
-        return read_state_dict(path)
     if not isinstance(content, PersistentRecord):
         raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not a feature detector")
     return {name: value.decode() for name, value in content.tensors().items()}

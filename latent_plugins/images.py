@@ -19,16 +19,25 @@ def inverse_transform(translate, angle):
 
 
 @torch.no_grad()
-def render(generator, z, c, *, psi=1, cutoff=None, noise_mode="const", batch=16):
+def render(generator, z, c, *, psi=1, cutoff=None, noise_mode="const", batch=16, output_seeds=None):
     """Yield uint8 images [n, H, W, C], batch by batch, for z [N, z_dim] and c [N, c_dim].
 
-    Raises ValueError when the network answers with a number that is not finite.
+    output_seeds: seeds [N] of samples of the output distribution, for networks with one; None: its mean. Raises
+    ValueError when the network answers with a number that is not finite.
     """
     device = next(generator.parameters()).device
-    for rows, labels in zip(z.split(batch), c.split(batch)):
-        images = generator(
-            rows.to(device), labels.to(device), truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode
-        )
+    for start in range(0, len(z), batch):
+        rows, labels = z[start : start + batch].to(device), c[start : start + batch].to(device)
+        if output_seeds is None:
+            images = generator(rows, labels, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
+        else:  # one by one, so that a seed's image does not depend on the batch
+            randoms = [torch.Generator().manual_seed(seed) for seed in output_seeds[start : start + batch]]
+            images = torch.cat([generator.sample_output(*each) for each in singles(rows, labels, psi, randoms)])
         if not torch.isfinite(images).all():
             raise ValueError("the network's images hold NaN or infinity; its weights or the latents are broken")
         yield to_uint8(images)
+
+
+def singles(rows, labels, psi, randoms):
+    """The arguments of `sample_output` row by row."""
+    return [(rows[i : i + 1], labels[i : i + 1], psi, random) for i, random in enumerate(randoms)]

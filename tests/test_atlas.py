@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT, small_stylegan2
 
-from dnnlib_compat.loader import write_npz
+from dnnlib_compat.plain_files import write_npz
 from latent_plugins import atlas as atlases
 from latent_plugins.atlas import Atlas, AtlasError, make_settings, open_atlas
 from latent_plugins.spaces import get_space
@@ -67,7 +67,7 @@ def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
 def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
     """The real command, killed without warning in the middle, then run again."""
     network = small_stylegan2(z_dim=64, w_dim=64)
-    write_npz(network, tmp_path / "net.npz", dtype=np.float32)
+    write_npz(network, tmp_path / "net.npz")
 
     def command(outdir):
         options = [f"--network={tmp_path / 'net.npz'}", f"--outdir={outdir}", "--candidates=12000", "--device=cpu"]
@@ -218,7 +218,7 @@ def test_published_files_open(tmp_path, tiny):
 
 
 def test_published_files_with_labels_open_per_class(tmp_path, tiny, tiny_conditional):
-    labels = np.eye(3, dtype=np.float32)[[0, 1, 1, 0, 1, 1]]
+    labels = np.eye(3)[[0, 1, 1, 0, 1, 1]]
     latents, svds = published(tmp_path / "a.npz", labels=labels[None, None])
     atlas = Atlas.open(tmp_path / "a.npz")
     assert atlas.classes == (0, 1)

@@ -16,7 +16,8 @@ from pickles import Call, Named, module_record, official_content, write_official
 
 from cli.build_atlas import main as build_atlas
 from cli.gen_images import main as gen_images
-from dnnlib_compat.loader import load_network, write_npz
+from dnnlib_compat.loader import load_network
+from dnnlib_compat.plain_files import write_npz
 from latent_plugins.atlas import Atlas
 
 
@@ -74,21 +75,21 @@ GEN_CASES = [
     ("--network=text.pkl", "not a network pickle"),
     ("--network=list.pkl", "holds a list"),
     ("--network=code.pkl", "refused, nothing from it has run: it asks for os.system"),
-    ("--network=tensorflow.pkl", "TensorFlow network; convert it"),
-    ("--network=progan.pkl", "ProGAN"),
+    ("--network=tensorflow.pkl", "list of variables is damaged"),
+    ("--network=progan.pkl", "list of variables is damaged"),
     ("--network=detector.pkl", "its classes are Inception, Linear"),
     ("--network=fork.pkl", "unknown synthesis argument glow"),
     ("--network=no_ema.pkl", "has no network under 'G_ema'"),
     ("--network=nan.pkl", "synthesis.b8.conv1.bias holds NaN or infinity"),
-    ("--network=checkpoint.pth", "an archive of another kind"),
-    ("--network=old.pth", "a torch.save checkpoint"),
+    ("--network=checkpoint.pth", "not a BigGAN, BigGAN-deep or NVAE generator (its tensors are weight"),
+    ("--network=old.pth", "not a BigGAN, BigGAN-deep or NVAE generator (its tensors are weight"),
     ("--network=half.npz", "truncated or damaged"),
     # classes
     ("--network=conditional.pkl", "give --class, a number from 0 to 2"),
     ("--network=conditional.pkl --class=3", "class 3 is out of range"),
     ("--network=conditional.pkl --class=-1", "class -1 is out of range"),
     ("--network=good.pkl --class=0", "this network is unconditional"),
-    ("--network=good.pkl --class=x", "'x' is not a valid integer"),
+    ("--network=conditional.pkl --class=x", "'x' is no number, and this network's 3 classes have no names"),
     # numbers
     ("--seeds=5-1", "the range 5-1 runs backwards; write 1-5"),
     ("--seeds=a", "'a' is neither a number nor a range"),

@@ -135,7 +135,7 @@ def bad_files(folder):
         "text": (write(folder / "text.pt", b"hello"), "not a feature detector"),
         "numbers": (folder / "numbers.npz", "not a feature detector"),
         "another network": (folder / "other.pth", "not an Inception-v3 or VGG16"),
-        "a list": (folder / "list.pth", "holds no state dict"),
+        "a list": (folder / "list.pth", "holds a list, not the dictionary of a checkpoint"),
         "no module": (write_pickle(folder / "dict.pkl", {"G": 1}), "holds a dict, not a feature detector"),
         "no call": (write_torchscript(folder / "linear.pt", torch.nn.Linear(2, 2)), "takes no return_features"),
         "picture": (write(folder / "a.png", b"\x89PNG\r\n\x1a\n"), "not a feature detector"),

@@ -77,6 +77,8 @@ def check(metric, generator, real, detectors, psi):
         raise ValueError(f"{metric.name} compares with real images: give the data set, --data=FILE")
     if not metric.storage and psi != 1:
         raise ValueError(f"{metric.name} is defined without truncation; compute it with truncation psi 1")
+    if metric.kind == "ppl" and not generator.has_styles:
+        raise ValueError(f"{metric.name}: path lengths are defined for networks with styles, not {generator.family}")
     if metric.kind == "is" and metric.samples < SPLITS:
         raise ValueError(f"{metric.name}: the Inception score has {SPLITS} splits, so it needs {SPLITS} images or more")
     if metric.kind.startswith("eq") and generator.input_transform is None:

@@ -1,0 +1,70 @@
+"""describe: what a network is, and what can be done with it."""
+
+import json
+
+import click
+
+from cli.options import allow_code_option, open_network, reports_errors
+from dnnlib_compat.download import sha256_of
+from dnnlib_compat.loader import network_file
+from latent_plugins.spaces import MAPS, SHORT_NAMES, default_domain
+
+
+@click.command()
+@click.argument("network", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@allow_code_option
+@reports_errors
+def main(network, as_json, allow_code):
+    """Say what NETWORK is: family, sizes, prior, truncation, spaces, recommended settings, licence, checksum.
+
+    NETWORK is a file, a folder, an address or a short name; by default the embedded network.
+    """
+    generator, source, entry = open_network(network, "cpu", allow_code, say=False)
+    facts = facts_of(generator, source, entry)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name:<{width}}  {readable(value)}")
+
+
+def facts_of(generator, source, entry):
+    """What is known about a network, as a dict."""
+    facts = dict(
+        network=str(source),
+        family=generator.family,
+        resolution=generator.img_resolution,
+        channels=generator.img_channels,
+        z_dim=generator.z_dim,
+        w_dim=generator.w_dim or None,
+        classes=generator.c_dim or None,
+        parameters=sum(p.numel() for p in generator.parameters()),
+        prior=generator.prior_text,
+        truncation=generator.truncation_text,
+        domain=default_domain(generator),
+        spaces=spaces_of(generator),
+        dataset=entry.get("dataset"),
+        recommended=entry.get("recommended") or None,
+        licence=entry.get("licence"),
+        sha256=sha256_of(network_file(source)),
+    )
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def spaces_of(generator):
+    """The spaces whose volume can be measured, by their short names where they have one."""
+    short = {full: name for name, full in SHORT_NAMES.items()}
+    names = MAPS if generator.has_styles else ["z:pixel"]
+    return [short.get(name, name) for name in names]
+
+
+def readable(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Official StyleGAN2-ADA and StyleGAN3 pickles: from records to this package's own networks."""
+
+import inspect
+
+from dnnlib_compat.assemble import ALLOW_CODE_HINT, assemble
+from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
+from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
+from dnnlib_compat.unpickle import PersistentRecord
+
+# A family is told by the class names inside a pickle; the record of the whole network says only "Generator".
+FAMILY_MARKS = {"SynthesisInput": StyleGAN3Generator, "SynthesisBlock": StyleGAN2Generator}
+
+# What the constructors set themselves, so no file may.
+DERIVED_ARGUMENTS = {"self", "z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels"}
+MAX_DIMENSION = 1 << 16
+
+
+def select_record(content, key, path):
+    """The module record stored under `key` in an official pickle's dictionary."""
+    if isinstance(content, PersistentRecord):
+        return content  # some forks pickle the generator alone
+    if not isinstance(content, dict):
+        raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not the dictionary of an official pickle")
+    record = content.get(key)
+    if not isinstance(record, PersistentRecord):
+        networks = [name for name, value in content.items() if isinstance(value, PersistentRecord)]
+        listed = ", ".join(map(str, networks)) or "none"
+        raise NetworkFileError(f"{path}: has no network under {key!r}; its networks: {listed}")
+    return record
+
+
+def build_from_record(record, path):
+    """Our own network with the constructor arguments and tensors of an official one."""
+    family = family_of(record, path)
+    kwargs = constructor_arguments(record, family, path)
+    tensors = {}
+    for name, value in record.tensors().items():
+        try:
+            tensors[name] = value.decode()
+        except NetworkFileError as error:
+            raise NetworkFileError(f"{path}: {name}: {error}; download the file again") from None
+    return assemble(family, kwargs, tensors, path)
+
+
+def family_of(record, path):
+    names = record.class_names()
+    for mark, family in FAMILY_MARKS.items():
+        if mark in names:
+            return family
+    listed = ", ".join(sorted(map(str, names)))
+    raise NetworkFileError(
+        f"{path}: not a StyleGAN2 or StyleGAN3 generator, its classes are {listed}; {ALLOW_CODE_HINT}"
+    )
+
+
+def constructor_arguments(record, family, path):
+    """Keyword arguments of the recorded constructor call, checked name by name against what the family accepts."""
+    args, kwargs = record.state.get("_init_args"), record.state.get("_init_kwargs")
+    if not isinstance(args, tuple) or not isinstance(kwargs, dict):
+        raise NetworkFileError(f"{path}: does not record how its generator was constructed")
+    positional = ["z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"]
+    kwargs = dict(zip(positional, args)) | dict(kwargs)
+    missing = [name for name in positional if name not in kwargs]
+    if missing or len(args) > len(positional):
+        raise NetworkFileError(f"{path}: its constructor call lacks {', '.join(missing) or 'names for its arguments'}")
+    for name in positional:
+        if type(kwargs[name]) is not int or not 0 <= kwargs[name] <= MAX_DIMENSION:
+            raise NetworkFileError(f"{path}: {name} is {kwargs[name]!r}, not a size")
+
+    flat = {name: value for name, value in kwargs.items() if name not in positional}
+    check_keywords(flat.pop("mapping_kwargs", None) or {}, family.mapping_class, "mapping", path)
+    if family is StyleGAN2Generator and is_ada_release(record, flat):
+        kwargs["synthesis_kwargs"] = flat.pop("synthesis_kwargs", None) or {}
+        check_keywords(kwargs["synthesis_kwargs"], family.synthesis_class, "synthesis", path)
+    check_keywords(flat, family.synthesis_class, "synthesis", path)
+    return kwargs
+
+
+def is_ada_release(record, kwargs):
+    """Whether a StyleGAN2 pickle comes from the StyleGAN2-ADA release, whose `conv_clamp` defaults to None.
+
+    That release nests the synthesis arguments; where there are none, its blocks lack the attribute
+    `fused_modconv_default` of the later one.
+    """
+    if "synthesis_kwargs" in kwargs:
+        return True
+    blocks = record.children()["synthesis"].children().values() if "synthesis" in record.children() else ()
+    return not any("fused_modconv_default" in block.state for block in blocks)
+
+
+def check_keywords(kwargs, cls, where, path):
+    if not isinstance(kwargs, dict):
+        raise NetworkFileError(f"{path}: its {where} arguments are a {type(kwargs).__name__}, not keywords")
+    accepted = set(inspect.signature(cls.__init__).parameters) - DERIVED_ARGUMENTS
+    unknown = [str(name) for name in kwargs if name not in accepted]
+    if unknown:
+        raise NetworkFileError(f"{path}: unknown {where} argument {', '.join(unknown)}; {ALLOW_CODE_HINT}")
