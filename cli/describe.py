@@ -5,9 +5,10 @@ import json
 import click
 
 from cli.options import allow_code_option, open_network, reports_errors
+from cli.sampling import paper_top_k
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.loader import network_file
-from latent_plugins.spaces import MAPS, SHORT_NAMES, default_domain
+from latent_plugins.spaces import MAPS, SHORT_NAMES, default_domain, default_space
 
 
 @click.command()
@@ -46,11 +47,18 @@ def facts_of(generator, source, entry):
         domain=default_domain(generator),
         spaces=spaces_of(generator),
         dataset=entry.get("dataset"),
-        recommended=entry.get("recommended") or None,
+        recommended=entry.get("recommended") or papers_settings(generator),
         licence=entry.get("licence"),
         sha256=sha256_of(network_file(source)),
     )
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def papers_settings(generator):
+    """What the papers used for the family, where nothing is recommended for the network itself."""
+    space = default_space(generator)
+    short = {full: name for name, full in SHORT_NAMES.items()}
+    return dict(space=short[space], top_k=paper_top_k(space, generator.family), source="MaGNET, for the family")
 
 
 def spaces_of(generator):

@@ -129,6 +129,10 @@ class Run:
         )
         self.sampler_options = dict(space=space, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
         self.atlas_settings = atlas_settings
+        for setting in settings:
+            self.generator.check_psi(setting.psi)
+        if cutoff is not None and not self.generator.has_styles:
+            raise ValueError(f"a {self.generator.family} network has no layers of styles; leave out --trunc-cutoff")
         self._by_psi, self._built = {}, {}
 
     def lines(self, setting):
@@ -174,7 +178,7 @@ class Run:
         rho = setting.rho
         if self.sampler_name == "polarity":
             rho = choose_rho(rho, advice_for(self.advice, space))
-        top_k = choose_top_k(self.sampler_options["top_k"], self.advice, atlas, space)
+        top_k = choose_top_k(self.sampler_options["top_k"], self.advice, atlas, space, self.generator.family)
         replacement = self.sampler_options["replacement"]
         sampler, described = sampler_on(
             self.generator, self.sampler_name, atlas, space=space, rho=rho, top_k=top_k, replacement=replacement

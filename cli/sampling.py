@@ -11,8 +11,9 @@ from latent_plugins.atlas import AtlasError, make_settings, open_atlas
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.spaces import canonical_space, check_space, default_space
 
-# How many singular values make the volume when nobody says: what the papers used for StyleGAN2.
+# How many singular values make the volume when nobody says: what the papers used for StyleGAN2, and for the others.
 PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
+FAMILY_TOP_K = {"progan": 20, "biggan": 15, "biggan-deep": 15, "biggan-deep-hf": 15, "nvae": 30}  # in MaGNET
 IDLE_DEFAULTS = dict(method="exact", projection=256, replacement=False)  # of options that always have a value
 
 
@@ -98,7 +99,7 @@ def open_sampler(
                 "more --candidates, or draw with --replacement"
             )
         atlas = cached_atlas(generator, settings)
-    top_k = choose_top_k(top_k, advice, atlas, space)
+    top_k = choose_top_k(top_k, advice, atlas, space, generator.family)
     return sampler_on(generator, name, atlas, space=space, rho=rho, top_k=top_k, replacement=replacement, label=label)
 
 
@@ -111,9 +112,14 @@ def given_atlas(atlas_path, advice, space, psi, cutoff):
     return atlas, canonical_space(space or advice["space"])
 
 
-def choose_top_k(top_k, advice, atlas, space):
-    """The top-k asked for, else the recommended one, else what the papers used in the space."""
-    return top_k or min(advice_for(advice, space).get("top_k", PAPER_TOP_K[space]), atlas.top_k)
+def choose_top_k(top_k, advice, atlas, space, family):
+    """The top-k asked for, else the recommended one, else what the papers used."""
+    return top_k or min(advice_for(advice, space).get("top_k", paper_top_k(space, family)), atlas.top_k)
+
+
+def paper_top_k(space, family):
+    """How many singular values the papers used for a family of networks in a canonical space."""
+    return FAMILY_TOP_K.get(family, PAPER_TOP_K[space])
 
 
 def sampler_on(generator, name, atlas, *, space, rho, top_k, replacement, label=None):

@@ -10,7 +10,9 @@ alter it either.
 
 import collections
 import io
+import os
 import pickle
+import pickletools
 
 import numpy as np
 import torch
@@ -231,6 +233,9 @@ OTHER_FORMATS = {
 }
 
 
+PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
 class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if module in OTHER_FORMATS:
@@ -246,12 +251,27 @@ class _RestrictedUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("it refers to data outside of itself")
 
 
+def check_memo(path):
+    """Raise NetworkFileError for a pickle that asks for a memo larger than itself: Python would allocate all of it."""
+    limit = os.path.getsize(path)
+    with open(path, "rb") as file:
+        try:
+            largest = max(
+                (int(argument) for opcode, argument, _ in pickletools.genops(file) if opcode.name in PUTS), default=0
+            )
+        except Exception:  # a damaged stream: reading it for good will say so
+            return
+    if largest > limit:
+        raise NetworkFileError(f"{path}: damaged, download it again (it numbers an object {largest})")
+
+
 def read_pickle(path):
     """The content of an official network pickle as containers, numbers and records.
 
     Raises UnsafePickleError when the file asks for anything outside the allow-list, NetworkFileError when it is
     truncated or no pickle at all; OSError when it cannot be read. Nothing from the file is ever executed.
     """
+    check_memo(path)
     with open(path, "rb") as file:
         try:
             return _RestrictedUnpickler(file, encoding="latin1").load()

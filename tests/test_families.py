@@ -106,6 +106,8 @@ def test_description(file):
     assert facts["parameters"] == sum(p.numel() for p in network.parameters())
     assert facts["spaces"] == (["pixel"] if family in WITHOUT_STYLES else ["style", "pixel", "w:pixel"])
     assert len(facts["sha256"]) == 64 and facts["prior"] and facts["truncation"]
+    top_k = {"nvae": 30, "progan": 20, "stylegan2": 40, "stylegan2-tf": 40}.get(family, 15)  # of the paper
+    assert facts["recommended"]["top_k"] == top_k
     assert facts["sha256"] in run(describe, path)
 
 
@@ -216,6 +218,8 @@ def test_metrics_work_on_any_family(tmp_path):
         line = json.loads(run(calc_metrics, *common, "--metrics=fid50_full"))
         assert line["results"]["fid50_full"] > 0
         assert "defined for networks with styles" in run(calc_metrics, *common, "--metrics=ppl2_wend_8", fails=True)
+        cutoff = run(calc_metrics, *common, "--metrics=fid50_full", "--trunc-cutoff=2", fails=True)
+        assert "leave out --trunc-cutoff" in cutoff
         assert parse_metric("fid50_full").samples == 50
 
 

@@ -174,3 +174,11 @@ def test_flipped_bytes_never_end_in_another_exception(tmp_path, tiny):
 def test_a_length_of_terabytes_is_refused(tmp_path, sentinel):
     (tmp_path / "a.pkl").write_bytes(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 43) + b"x.")
     refused(tmp_path / "a.pkl", sentinel)
+
+
+@pytest.mark.parametrize("number", [b"r\xff\xff\xff\x7f", b"p2147483647\n"])
+def test_a_huge_memo_is_not_allocated(tmp_path, number):
+    path = tmp_path / "memo.pkl"
+    path.write_bytes(b"\x80\x04N" + number + b".")
+    with pytest.raises(NetworkFileError, match="it numbers an object 2147483647"):
+        load_network(path)
