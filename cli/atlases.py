@@ -8,19 +8,28 @@ import click
 from cli.progress import with_progress
 from dnnlib_compat.download import cache_folder
 from latent_plugins import atlas as atlases
+from latent_plugins import distributed
 
 
 def build_with_progress(generator, path, settings):
-    """`atlas.build` that shows progress, rate and time left."""
+    """`atlas.build` that shows progress, rate and time left, by all processes of the command together.
+
+    They take turns with the missing shards, each written by the process that computed it: what a dead process leaves
+    undone is done by the next start, by however many there are then. The result is that of a single process.
+    """
     total = settings.candidates * len(settings.classes or (None,))
     click.echo(f"Atlas of {total} candidates in space {settings.space} ({settings.domain} domain): {path}")
-    settings = atlases.claim(path, settings)
-    missing = atlases.missing_shards(path, settings)
-    rows = [stop - start for _, _, start, stop in missing]
-    if sum(rows) < total:
-        click.echo(f"{total - sum(rows)} candidates are there already")
-    for shard in with_progress(missing, rows, "candidates"):
+    settings = distributed.leader_first(lambda: atlases.claim(path, settings))
+    missing = distributed.from_leader(atlases.missing_shards(path, settings))
+    rows = sum(stop - start for _, _, start, stop in missing)
+    if rows < total:
+        click.echo(f"{total - rows} candidates are there already")
+    mine = missing[distributed.rank() :: distributed.world()]
+    sizes = [stop - start for _, _, start, stop in mine]
+    of = f" of process 1 of {distributed.world()}" if distributed.world() > 1 else ""
+    for shard in with_progress(mine, sizes, f"candidates{of}"):
         atlases.write_shard(generator, path, settings, shard)
+    distributed.gather(None)  # everybody has written
     return atlases.open_atlas(path)
 
 
@@ -33,9 +42,15 @@ def cached_atlas_path(settings):
 
 
 def cached_atlas(generator, settings):
-    """The atlas with these settings from the cache, built on first use."""
+    """The atlas with these settings from the cache, built on first use, by all processes of the command together."""
     path = cached_atlas_path(settings)
-    try:
-        return atlases.open_atlas(path)
-    except atlases.AtlasError:
-        return build_with_progress(generator, path, settings)
+
+    def finished():
+        try:
+            return atlases.open_atlas(path)
+        except atlases.AtlasError:
+            return None
+
+    found = finished()
+    together = distributed.from_leader(found is not None)  # one answer for everybody, whoever writes meanwhile
+    return (found or finished()) if together else build_with_progress(generator, path, settings)

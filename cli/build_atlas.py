@@ -1,11 +1,13 @@
 """build_atlas: compute the volumes of many latents once, to sample from them ever after."""
 
+import functools
 from pathlib import Path
 
 import click
 import numpy as np
 
 from cli.atlases import build_with_progress
+from cli.launch import joined, own_device, relaunch
 from cli.options import (
     IntRanges,
     atlas_options,
@@ -15,6 +17,8 @@ from cli.options import (
     open_network,
     reports_errors,
 )
+from cli.planning import plan_lines
+from latent_plugins import distributed
 from latent_plugins.atlas import make_settings
 
 
@@ -38,20 +42,34 @@ from latent_plugins.atlas import make_settings
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the candidates.")
 @click.option("--trunc", "psi", type=float, default=1, show_default=True, help="Truncation psi of the volumes.")
 @cutoff_option
+@click.option("--plan", is_flag=True, help="Only say what it would take, for 1, 8 and 64 devices like this one.")
+@click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Number of GPUs.")
 @reports_errors
-def main(network, device, allow_code, outdir, psi, cutoff, **settings):
+def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, **settings):
     """Compute the singular values of a generator's Jacobian at many latents and store them.
 
-    An interrupted build goes on where it stopped when the same command is given again.
+    An interrupted build goes on where it stopped when the same command is given again, with any number of processes.
 
     \b
     build_atlas --outdir=atlas --space=style --candidates=250000
     build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl --method=projected
+    torchrun --nproc_per_node=8 -m cli.build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl
     """
     check_psi(psi)
-    generator, _, _ = open_network(network, device, allow_code)
-    settings = make_settings(generator, psi=psi, cutoff=cutoff, **settings)
-    atlas = build_with_progress(generator, outdir, settings)
+    if not plan and relaunch("cli.build_atlas", gpus, device):
+        return
+    with joined(verbose=True):
+        device = own_device(device)
+        load = functools.partial(open_network, network, device, allow_code)
+        generator, _, _ = distributed.leader_first(load)
+        settings = make_settings(generator, psi=psi, cutoff=cutoff, **settings)
+        if plan:
+            click.echo("\n".join(plan_lines(generator, settings)))
+            return
+        summarize(build_with_progress(generator, outdir, settings), outdir, settings)
+
+
+def summarize(atlas, outdir, settings):
     volume = atlas.log_volume(label=None if atlas.classes is None else atlas.classes[0])
     click.echo(
         f"{outdir}: {settings.candidates} candidates, {settings.top_k} singular values each, log-volume "

@@ -1,12 +1,9 @@
 """What calc_metrics and sweep share: a run over settings, repeats and metrics."""
 
-import contextlib
 import dataclasses
 import functools
-import io
 import itertools
 import math
-import sys
 from pathlib import Path
 
 import click
@@ -76,31 +73,6 @@ def settings_of(sampler_name, rhos, psis, mixes):
         if not 0 <= mix <= 1:
             raise click.BadParameter(f"{mix:g} is no share; write a number from 0 to 1, such as --mix=0.041")
     return [Setting(*point) for point in itertools.product(rhos or [None], psis, mixes or [1.0])]
-
-
-@contextlib.contextmanager
-def joined(verbose):
-    """Join the other processes of the command for a while, if there are any, and yield `leader_speaks`'s print."""
-    distributed.start()
-    try:
-        with leader_speaks(verbose) as say:
-            yield say
-    finally:
-        distributed.stop()
-
-
-@contextlib.contextmanager
-def leader_speaks(verbose):
-    """Yield print(text) for result lines; everything else is printed by the first process alone, if `verbose`."""
-    out = sys.stdout
-    quiet = distributed.rank() > 0 or not verbose
-
-    def say(text):
-        if distributed.rank() == 0:
-            click.echo(text, file=out)
-
-    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
-        yield say
 
 
 class Run:
@@ -203,8 +175,7 @@ class Run:
                     "give more --candidates, or draw with --replacement"
                 )
             if settings not in self._built:  # in style space, truncation changes nothing
-                build = functools.partial(cached_atlas, self.generator, settings)
-                self._built[settings] = distributed.leader_first(build)
+                self._built[settings] = cached_atlas(self.generator, settings)
             atlas = self._built[settings]
         return atlas, space
 

@@ -1,6 +1,8 @@
-"""`--gpus=N`: the same command in N processes."""
+"""Several processes of one command: starting them, joining them, and who speaks."""
 
+import contextlib
 import importlib
+import io
 import os
 import socket
 import sys
@@ -47,3 +49,28 @@ def own_device(device):
         device = torch.device("cuda", distributed.local_rank())
         torch.cuda.set_device(device)
     return device
+
+
+@contextlib.contextmanager
+def joined(verbose):
+    """Join the other processes of the command for a while, if there are any, and yield `leader_speaks`'s print."""
+    distributed.start()
+    try:
+        with leader_speaks(verbose) as say:
+            yield say
+    finally:
+        distributed.stop()
+
+
+@contextlib.contextmanager
+def leader_speaks(verbose):
+    """Yield print(text) for result lines; everything else is printed by the first process alone, if `verbose`."""
+    out = sys.stdout
+    quiet = distributed.rank() > 0 or not verbose
+
+    def say(text):
+        if distributed.rank() == 0:
+            click.echo(text, file=out)
+
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        yield say

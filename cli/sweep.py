@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from cli.evaluation import Run, joined, plan
-from cli.launch import relaunch
+from cli.evaluation import Run, plan
+from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.report import append_line

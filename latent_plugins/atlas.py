@@ -148,13 +148,16 @@ def shard_files(settings):
     return shards
 
 
+def shard_map(generator, settings, label):
+    """The SpaceMap of a class of an atlas."""
+    c = None if label is None else one_hot([label], settings.c_dim)
+    return get_space(generator, settings.space, c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain)
+
+
 def compute_shard(generator, settings, label, start, stop):
     """Singular values float32 [stop − start, top_k] of the candidates `start` to `stop` of a class."""
     device = next(generator.parameters()).device
-    c = None if label is None else one_hot([label], settings.c_dim)
-    space_map = get_space(
-        generator, settings.space, c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain
-    )
+    space_map = shard_map(generator, settings, label)
     z = _candidates(settings, np.arange(start, stop), label).to(device)
     options = {}
     if settings.method == "projected":
