@@ -8,21 +8,38 @@ import torch
 from latent_plugins.spectrum.exact import exact
 from latent_plugins.spectrum.memory import full_precision
 from latent_plugins.spectrum.projected import projected
+from latent_plugins.spectrum.shared import shared
+from latent_plugins.spectrum.subspace import subspace
 
-METHODS = {"exact": exact, "projected": projected}
+METHODS = {"exact": exact, "projected": projected, "subspace": subspace, "shared": shared}
 
 
-def spectrum(space_map, x, *, top_k, method="exact", generator=None, max_memory=None, projection=256):
+def spectrum(
+    space_map,
+    x,
+    *,
+    top_k,
+    method="exact",
+    generator=None,
+    max_memory=None,
+    projection=256,
+    oversample=8,
+    iterations=1,
+    basis=None,
+):
     """The `top_k` largest singular values of the Jacobian of `space_map` at each row of x.
 
     space_map: callable [N, in] → [N, out] with `in_dim`, `out_dim` and `max_rank`, rows independent of each other;
-    x: [N, in] float32. method: `exact` (whole Jacobian) or `projected` (random orthonormal projection of the output to
-    `projection` dimensions, MaGNET's recipe). generator: torch.Generator of the random projection (CPU).
-    max_memory: bound in bytes for tensors that the products keep alive (the allocator and the
-    convolutions' workspace come on top); None: `automatic_memory`.
+    x: [N, in] float32. method: `exact` (whole Jacobian), `projected` (random orthonormal projection of the output to
+    `projection` dimensions, MaGNET's recipe), `subspace` (randomized power iteration with `oversample` spare directions
+    and `iterations` rounds) or `shared` (the Jacobian on the span of `basis` [in, q], see `shared_basis`).
+    generator: torch.Generator (CPU) of the random projection or of the first directions. max_memory: bound in bytes for
+    tensors that the products keep alive (the allocator and the convolutions' workspace come on top); None:
+    `automatic_memory`.
 
     Returns [N, top_k] float32, descending, computed in float64 from the float32 Jacobian. Raises ValueError for an
-    unknown method, a top_k beyond the rank, or a memory bound too small for a single latent.
+    unknown method, a top_k beyond the rank or beyond what the method keeps, a basis that is missing or does not fit, or
+    a memory bound too small for a single latent.
     """
     if method not in METHODS:
         raise ValueError(f"unknown spectrum method {method!r}; known methods: {', '.join(METHODS)}")
@@ -33,5 +50,24 @@ def spectrum(space_map, x, *, top_k, method="exact", generator=None, max_memory=
         if top_k > projection:
             raise ValueError(f"top_k {top_k} exceeds the {projection} dimensions of the projection")
         options.update(projection=projection, generator=generator)
+    elif method == "subspace":
+        if oversample < 0 or iterations < 0:
+            raise ValueError(f"oversample {oversample} and iterations {iterations} must not be negative")
+        options.update(oversample=oversample, iterations=iterations, generator=generator)
+    elif method == "shared":
+        check_basis(space_map, basis, top_k)
+        options.update(basis=basis)
     with torch.no_grad(), full_precision():
         return METHODS[method](space_map, x, top_k=top_k, **options)
+
+
+def check_basis(space_map, basis, top_k):
+    """Raise ValueError unless basis is a matrix [in, q] of the space with q of at least top_k."""
+    if basis is None:
+        raise ValueError("the method shared needs a basis of input directions: learn one with shared_basis")
+    if basis.ndim != 2 or len(basis) != space_map.in_dim:
+        raise ValueError(
+            f"the basis has the shape {list(basis.shape)}, the space {space_map.name} needs [{space_map.in_dim}, q]"
+        )
+    if top_k > basis.shape[1]:
+        raise ValueError(f"top_k {top_k} exceeds the {basis.shape[1]} directions of the basis")
