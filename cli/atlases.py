@@ -19,8 +19,16 @@ def build_with_progress(generator, path, settings):
     """
     total = settings.candidates * len(settings.classes or (None,))
     click.echo(f"Atlas of {total} candidates in space {settings.space} ({settings.domain} domain): {path}")
-    settings = distributed.leader_first(lambda: atlases.claim(path, settings))
-    missing = distributed.from_leader(atlases.missing_shards(path, settings))
+
+    def prepare():
+        claimed = atlases.claim(path, settings)
+        if claimed.method == "shared":
+            click.echo(f"Learning a basis of {claimed.basis} directions from {claimed.labels} latents...")
+        atlases.write_basis(generator, path, claimed)
+        return claimed
+
+    claimed = distributed.leader_first(prepare)
+    missing = distributed.from_leader(atlases.missing_shards(path, claimed))
     rows = sum(stop - start for _, _, start, stop in missing)
     if rows < total:
         click.echo(f"{total - rows} candidates are there already")
@@ -28,7 +36,7 @@ def build_with_progress(generator, path, settings):
     sizes = [stop - start for _, _, start, stop in mine]
     of = f" of process 1 of {distributed.world()}" if distributed.world() > 1 else ""
     for shard in with_progress(mine, sizes, f"candidates{of}"):
-        atlases.write_shard(generator, path, settings, shard)
+        atlases.write_shard(generator, path, claimed, shard)
     distributed.gather(None)  # everybody has written
     return atlases.open_atlas(path)
 
@@ -36,6 +44,9 @@ def build_with_progress(generator, path, settings):
 def cached_atlas_path(settings):
     """The folder of the cache for an atlas with these settings."""
     fields = {name: value for name, value in vars(settings).items() if name != "max_memory"}
+    for name in ("oversample", "iterations", "basis", "labels"):  # what other methods do not have leaves no trace
+        if fields[name] is None:
+            del fields[name]
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
     space = settings.space.replace(":", "-")
     return cache_folder("atlases") / f"{settings.network}-{space}-{digest}"

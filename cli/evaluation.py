@@ -34,7 +34,8 @@ from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 
 SAMPLER_OPTIONS = ("space", "top_k", "atlas_path", "replacement")
-SAMPLER_OPTIONS += ("candidates", "domain", "method", "projection", "max_memory")
+SAMPLER_OPTIONS += ("candidates", "domain", "method", "projection", "oversample", "iterations", "basis", "labels")
+SAMPLER_OPTIONS += ("max_memory",)
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 

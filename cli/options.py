@@ -150,10 +150,11 @@ atlas_options = apply_options(
         ),
         click.option(
             "--method",
-            type=click.Choice(["exact", "projected"]),
+            type=click.Choice(["exact", "projected", "subspace", "shared"]),
             default="exact",
             show_default=True,
-            help="Singular values of the whole Jacobian, or of a random projection of it.",
+            help="Singular values of the whole Jacobian, of a random projection of it, by subspace iteration, or along "
+            "a basis that all latents share.",
         ),
         click.option(
             "--projection",
@@ -162,6 +163,36 @@ atlas_options = apply_options(
             show_default=True,
             metavar="P",
             help="Output dimensions that --method=projected keeps.",
+        ),
+        click.option(
+            "--oversample",
+            type=click.IntRange(min=0),
+            default=8,
+            show_default=True,
+            metavar="N",
+            help="Spare directions of --method=subspace.",
+        ),
+        click.option(
+            "--iterations",
+            type=click.IntRange(min=0),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Power iterations of --method=subspace.",
+        ),
+        click.option(
+            "--basis",
+            type=click.IntRange(min=1),
+            metavar="Q",
+            help="Directions of --method=shared.  [default: 6 more than --top-k]",
+        ),
+        click.option(
+            "--labels",
+            type=click.IntRange(min=1),
+            default=256,
+            show_default=True,
+            metavar="N",
+            help="Latents that --method=shared learns its basis from.",
         ),
         click.option(
             "--max-memory",

@@ -32,11 +32,13 @@ def plan_lines(generator, settings):
 
 def seconds_per_row(generator, settings, label, most):
     """(seconds, rows): the time of a row, measured on as many rows as a few seconds allow, `most` at most."""
-    rows, seconds = 1, 0.0
-    compute_shard(generator, settings, label, 0, 1)  # what only the first call takes
+    rows, basis = 1, None
+    if settings.method == "shared":  # any basis costs the same
+        basis = torch.eye(shard_map(generator, settings, label).in_dim)[:, : settings.basis]
+    compute_shard(generator, settings, label, 0, 1, basis)  # what only the first call takes
     while True:
         start = time.perf_counter()
-        compute_shard(generator, settings, label, 0, rows)
+        compute_shard(generator, settings, label, 0, rows, basis)
         seconds = time.perf_counter() - start
         if rows == most or seconds > CALIBRATION_SECONDS / 2:
             return seconds / rows, rows
@@ -49,9 +51,15 @@ def planned_memory(generator, settings, label, rows):
     space_map = shard_map(generator, settings, label)
     device = next(generator.parameters()).device
     x = space_map.enter(generator.sample_prior(1, torch.Generator().manual_seed(0)).to(device))
-    directions = settings.projection or min(space_map.in_dim, space_map.out_dim)
-    row = bytes_per_row(space_map, x) * (2 if settings.projection else 1)  # reverse mode keeps gradients too
-    other_side = space_map.in_dim if settings.projection else max(space_map.in_dim, space_map.out_dim)
+    n_in, n_out = space_map.in_dim, space_map.out_dim
+    directions, other_side = {
+        "exact": (min(n_in, n_out), max(n_in, n_out)),
+        "projected": (settings.projection, n_in),
+        "subspace": (settings.top_k + (settings.oversample or 0), n_out),
+        "shared": (settings.basis, n_out),
+    }[settings.method]
+    reverse = settings.method in ("projected", "subspace")
+    row = bytes_per_row(space_map, x) * (2 if reverse else 1)  # reverse mode keeps gradients too
     jacobian = BYTES_PER_ENTRY * directions * other_side
     n, m = plan_chunks(rows, directions, row, jacobian, settings.max_memory, device)
     return n * (jacobian + m * row)

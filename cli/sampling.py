@@ -14,7 +14,9 @@ from latent_plugins.spaces import canonical_space, check_space, default_space
 # How many singular values make the volume when nobody says: what the papers used for StyleGAN2, and for the others.
 PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
 FAMILY_TOP_K = {"progan": 20, "biggan": 15, "biggan-deep": 15, "biggan-deep-hf": 15, "nvae": 30}  # in MaGNET
-IDLE_DEFAULTS = dict(method="exact", projection=256, replacement=False)  # of options that always have a value
+IDLE_DEFAULTS = dict(
+    method="exact", projection=256, oversample=8, iterations=1, labels=256, replacement=False
+)  # of options that always have a value
 
 
 def sampler_choice_options(rho=click.FLOAT):

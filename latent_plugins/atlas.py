@@ -19,10 +19,13 @@ from latent_plugins.candidates import PROJECTION, candidate_latents, uniforms
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.spaces import check_space, default_domain, default_space, get_space
 from latent_plugins.spectrum import METHODS, spectrum
+from latent_plugins.spectrum.shared import basis_of, mean_projector
 
 FORMAT = 1
 # Rows of a shard: what an interruption loses at most. Images cost a thousand times what styles do. Part of the format.
 SHARD_ROWS = {"z:w": 1000, "z:pixel": 50, "w:pixel": 50}
+BASIS_FILE = "basis.npy"
+BESIDE = 1 << 60  # turns the seed of the candidates into that of the latents that a basis is learned from
 LOG_EPSILON = 1e-12  # keeps the log of a vanishing singular value finite
 
 # Candidates of an atlas that nobody gave a number for: what a couple of minutes on a small machine allow.
@@ -55,6 +58,10 @@ class AtlasSettings:
     classes: tuple | None
     max_memory: int | None
     format: int = FORMAT
+    oversample: int | None = None
+    iterations: int | None = None
+    basis: int | None = None
+    labels: int | None = None
 
     def differences(self, other):
         """The names of the settings in which two atlases differ in substance (the memory bound aside)."""
@@ -76,13 +83,19 @@ def make_settings(
     cutoff=None,
     method="exact",
     projection=256,
+    oversample=8,
+    iterations=1,
+    basis=None,
+    labels=256,
     classes=None,
     max_memory=None,
 ):
     """AtlasSettings for a generator, with its defaults filled in and every value checked.
 
-    top_k: singular values stored per candidate, by default all up to 128. classes: class indices of a conditional
-    network, by default all. Raises ValueError with the offending value and what would be right.
+    top_k: singular values stored per candidate, by default all up to 128, of the methods subspace and shared up to 40.
+    projection, oversample and iterations, basis (its size, by default 6 more than top_k) and labels (latents that it is
+    learned from) are for the methods projected, subspace and shared. classes: class indices of a conditional network,
+    by default all. Raises ValueError with the offending value and what would be right.
     """
     name = check_space(generator, space or default_space(generator))
     domain = domain or default_domain(generator)
@@ -104,9 +117,12 @@ def make_settings(
     space_map = get_space(generator, name, c=label, domain=domain)
     limit = min(space_map.max_rank, projection) if method == "projected" else space_map.max_rank
     if top_k is None:
-        top_k = min(limit, 128)
+        top_k = min(limit, 40 if method in ("subspace", "shared") else 128)
     if not 1 <= top_k <= limit:
         raise ValueError(f"top-k {top_k} is outside 1 to {limit}, the rank of the space {name} here")
+    basis = min(top_k + 6, space_map.in_dim) if basis is None else basis
+    if method == "shared" and not top_k <= basis <= space_map.in_dim:
+        raise ValueError(f"a basis of {basis} directions is outside {top_k} (top-k) to {space_map.in_dim}")
     if name == "z:w":
         psi, cutoff = 1, None  # truncation scales every volume by the same factor, which no weight sees
     candidates = DEFAULT_CANDIDATES[name] if candidates is None else candidates
@@ -127,6 +143,10 @@ def make_settings(
         cutoff=cutoff,
         method=method,
         projection=projection if method == "projected" else None,
+        oversample=oversample if method == "subspace" else None,
+        iterations=iterations if method == "subspace" else None,
+        basis=basis if method == "shared" else None,
+        labels=labels if method == "shared" else None,
         classes=classes,
         max_memory=max_memory,
     )
@@ -154,16 +174,24 @@ def shard_map(generator, settings, label):
     return get_space(generator, settings.space, c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain)
 
 
-def compute_shard(generator, settings, label, start, stop):
-    """Singular values float32 [stop − start, top_k] of the candidates `start` to `stop` of a class."""
+def compute_shard(generator, settings, label, start, stop, basis=None):
+    """Singular values float32 [stop − start, top_k] of the candidates `start` to `stop` of a class.
+
+    basis: float32 [in, q] for the method shared.
+    """
     device = next(generator.parameters()).device
     space_map = shard_map(generator, settings, label)
     z = _candidates(settings, np.arange(start, stop), label).to(device)
-    options = {}
-    if settings.method == "projected":
-        # One projection for the whole atlas: volumes of different candidates must be comparable.
+    options = dict(basis=basis) if settings.method == "shared" else {}
+    options |= {
+        name: getattr(settings, name)
+        for name in ("projection", "oversample", "iterations")
+        if getattr(settings, name) is not None
+    }
+    if settings.method in ("projected", "subspace"):
+        # The same random directions for the whole atlas: volumes of different candidates must be comparable.
         key = int(uniforms([0], 1, seed=settings.seed, stream=PROJECTION)[0, 0] * 2**53)
-        options = dict(projection=settings.projection, generator=torch.Generator().manual_seed(key))
+        options["generator"] = torch.Generator().manual_seed(key)
     with torch.no_grad():
         x = space_map.enter(z)
     sigma = spectrum(
@@ -172,12 +200,28 @@ def compute_shard(generator, settings, label, start, stop):
     return sigma.cpu().numpy()
 
 
+def learn_basis(generator, settings):
+    """The shared basis float32 [in, q] of an atlas: of latents beside its candidates, of all its classes."""
+    device = next(generator.parameters()).device
+    beside = dataclasses.replace(settings, seed=settings.seed ^ BESIDE)
+    classes = settings.classes or (None,)
+    each = -(-settings.labels // len(classes))
+    total = 0
+    for label in classes:
+        space_map = shard_map(generator, settings, label)
+        with torch.no_grad():
+            x = space_map.enter(_candidates(beside, np.arange(each), label).to(device))
+        total = total + mean_projector(space_map, x, settings.basis, max_memory=settings.max_memory)
+    return basis_of(total, settings.basis).cpu().numpy()
+
+
 def build(generator, path, settings):
     """Compute what is missing of the atlas at `path` and return it opened.
 
     Goes on where an interrupted build stopped. Raises AtlasError when the folder holds an atlas with other settings.
     """
     settings = claim(path, settings)
+    write_basis(generator, path, settings)
     for shard in missing_shards(path, settings):
         write_shard(generator, path, settings, shard)
     return open_atlas(path)
@@ -191,9 +235,20 @@ def missing_shards(path, settings):
 def write_shard(generator, path, settings, shard):
     """Compute one entry of `shard_files` and write it."""
     name, label, start, stop = shard
-    sigma = compute_shard(generator, settings, label, start, stop)
-    with atomic_output(Path(path) / name) as tmp, open(tmp, "wb") as file:
-        np.save(file, sigma)
+    basis = torch.from_numpy(np.load(Path(path) / BASIS_FILE)) if settings.method == "shared" else None
+    save_array(Path(path) / name, compute_shard(generator, settings, label, start, stop, basis))
+
+
+def write_basis(generator, path, settings):
+    """Learn and write what all shards of an atlas share, if its method needs that and it is not there yet."""
+    if settings.method == "shared" and not (Path(path) / BASIS_FILE).exists():
+        save_array(Path(path) / BASIS_FILE, learn_basis(generator, settings))
+
+
+def save_array(path, array):
+    """Write an array as `.npy`, atomically."""
+    with atomic_output(path) as tmp, open(tmp, "wb") as file:
+        np.save(file, array)
 
 
 def claim(path, settings):

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from conftest import ROOT, small_stylegan2
 
@@ -245,3 +246,29 @@ def test_useless_published_files(tmp_path, arrays, message):
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 and nothing else")
     with pytest.raises(AtlasError, match="not an atlas"):
         Atlas.open(tmp_path / "c.npz")
+
+
+@pytest.mark.parametrize("method, loss", [("subspace", 1e-3), ("shared", 0.3)])
+def test_cheaper_methods_give_nearly_the_exact_volumes(tmp_path, method, loss):
+    network = small_stylegan2(z_dim=24, w_dim=24)
+    options = dict(space="pixel", candidates=60, top_k=6)
+    exact = Atlas.build(network, tmp_path / "exact", **options).log_volume()
+    cheap = Atlas.build(network, tmp_path / method, method=method, oversample=6, basis=12, labels=40, **options)
+    volume = cheap.log_volume()
+    assert (volume <= exact + 1e-4).all() and (exact - volume).mean() < loss * 6
+    assert scipy.stats.spearmanr(exact, volume).statistic > (0.999 if method == "subspace" else 0.9)
+    assert (tmp_path / "shared" / "basis.npy").exists() == (method == "shared")
+    # In parts, and with what was lost computed again: the same bytes.
+    lost = sorted((tmp_path / method).glob("shard*.npy"))[0]
+    before = lost.read_bytes()
+    lost.unlink()
+    again = Atlas.build(network, tmp_path / method, method=method, oversample=6, basis=12, labels=40, **options)
+    assert lost.read_bytes() == before and np.array_equal(again.log_volume(), volume)
+
+
+def test_a_shared_basis_serves_all_classes(tmp_path):
+    network = small_stylegan2(c_dim=3)
+    atlas = Atlas.build(network, tmp_path / "a", space="pixel", candidates=20, method="shared", top_k=3, labels=10)
+    assert atlas.classes == (0, 1, 2) and atlas.settings.basis == 8
+    with pytest.raises(ValueError, match="a basis of 2 directions is outside 3"):
+        make_settings(network, space="pixel", method="shared", top_k=3, basis=2)

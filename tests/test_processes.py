@@ -79,4 +79,5 @@ def test_a_plan_tells_and_does_nothing(tmp_path, options):
     assert [line.split()[0] for line in lines if "device" in line and "row on" not in line][:3] == ["1", "8", "64"]
     assert any(line.startswith("memory: about") for line in lines)
     assert not (tmp_path / "plan").exists()
-    assert "by projected" in run(*options, "--plan", "--method=projected", f"--outdir={tmp_path / 'plan'}")
+    for method in ("projected", "subspace", "shared"):
+        assert f"by {method}" in run(*options, "--plan", f"--method={method}", f"--outdir={tmp_path / 'plan'}")
