@@ -13,6 +13,7 @@ from cli.options import (
     atlas_options,
     check_psi,
     cutoff_option,
+    gpus_option,
     network_options,
     open_network,
     reports_errors,
@@ -43,7 +44,7 @@ from latent_plugins.atlas import make_settings
 @click.option("--trunc", "psi", type=float, default=1, show_default=True, help="Truncation psi of the volumes.")
 @cutoff_option
 @click.option("--plan", is_flag=True, help="Only say what it would take, for 1, 8 and 64 devices like this one.")
-@click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Number of GPUs.")
+@gpus_option
 @reports_errors
 def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, **settings):
     """Compute the singular values of a generator's Jacobian at many latents and store them.

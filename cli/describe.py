@@ -57,15 +57,17 @@ def facts_of(generator, source, entry):
 def papers_settings(generator):
     """What the papers used for the family, where nothing is recommended for the network itself."""
     space = default_space(generator)
-    short = {full: name for name, full in SHORT_NAMES.items()}
-    return dict(space=short[space], top_k=paper_top_k(space, generator.family), source="MaGNET, for the family")
+    return dict(space=short_name(space), top_k=paper_top_k(space, generator.family), source="MaGNET, for the family")
 
 
 def spaces_of(generator):
     """The spaces whose volume can be measured, by their short names where they have one."""
-    short = {full: name for name, full in SHORT_NAMES.items()}
-    names = MAPS if generator.has_styles else ["z:pixel"]
-    return [short.get(name, name) for name in names]
+    return [short_name(space) for space in (MAPS if generator.has_styles else ["z:pixel"])]
+
+
+def short_name(space):
+    """The short name of a canonical space, or the space itself."""
+    return next((name for name, full in SHORT_NAMES.items() if full == space), space)
 
 
 def readable(value):

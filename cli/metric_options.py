@@ -2,7 +2,7 @@
 
 import click
 
-from cli.options import Numbers, apply_options, cutoff_option
+from cli.options import Numbers, apply_options, cutoff_option, gpus_option
 
 evaluation_options = apply_options(
     [
@@ -80,14 +80,7 @@ evaluation_options = apply_options(
             help="Threads that read the data set.",
         ),
         click.option("--no-cache", is_flag=True, help="Neither use nor keep the statistics of the data set."),
-        click.option(
-            "--gpus",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="Processes, a GPU each.",
-        ),
+        gpus_option,
         click.option(
             "--verbose",
             type=bool,

@@ -203,6 +203,10 @@ atlas_options = apply_options(
     ]
 )
 
+gpus_option = click.option(
+    "--gpus", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Processes, a GPU each."
+)
+
 cutoff_option = click.option(
     "--trunc-cutoff",
     "cutoff",

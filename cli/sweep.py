@@ -49,8 +49,9 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
         return
     with joined(verbose) as say:
         run = Run(metrics, settings, outdir=outdir, **options)
+        common = identity_of(run, names)
         for setting in settings:
-            identity = identity_of(run, setting, names)
+            identity = dict(common, setting=setting.slug)
             finished = distributed.from_leader(find_row(outdir / "sweep.jsonl", identity))
             if finished is not None:
                 say(f"{setting.slug}: there already")
@@ -80,8 +81,8 @@ def measure(run, setting, outdir):
     return row
 
 
-def identity_of(run, setting, names):
-    """Everything that decides a row's figures, to tell whether it is there already."""
+def identity_of(run, names):
+    """Everything but the Setting that decides a row's figures, to tell whether it is there already."""
     real = None if run.real is None else run.real.identity()
     return dict(
         network=fingerprint(run.generator),
@@ -89,7 +90,6 @@ def identity_of(run, setting, names):
         detectors={part: detector.digest for part, detector in run.detectors.items()},
         metrics=names,
         seeds=list(run.seeds),
-        setting=setting.slug,
         sampler=run.sampler_name,
         options={key: str(value) for key, value in (run.sampler_options | run.atlas_settings).items()},
         rendering=run.rendering,

@@ -15,12 +15,12 @@ import zipfile
 import torch
 
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, reason
+from dnnlib_compat.formats import LEGACY_CHECKPOINT
 from dnnlib_compat.unpickle import ALLOWED, DTypeRecord
 
 # Entries that only training needs.
 TRAINING_STATE = ("optimizer", "optim", "g_optim", "d_optim", "scheduler", "grad_scalar")
 
-LEGACY_HEAD = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)  # what torch.save wrote first before version 1.6
 ATOMS = (type(None), bool, int, float, complex, str, bytes)
 DAMAGED = "a truncated or damaged checkpoint, download it again"
 
@@ -84,10 +84,10 @@ def read_checkpoint(path, *, skip=TRAINING_STATE):
 def is_archive(path):
     """Whether a torch.save file is a zip archive rather than a plain stream. Raises NetworkFileError for others."""
     with open(path, "rb") as file:
-        head = file.read(len(LEGACY_HEAD))
+        head = file.read(len(LEGACY_CHECKPOINT))
     if not head:
         raise NetworkFileError("the file is empty, download it again")
-    if head == LEGACY_HEAD:
+    if head == LEGACY_CHECKPOINT:
         return False
     if not head.startswith(b"PK\x03\x04"):
         raise NetworkFileError(f"not a checkpoint of torch.save (it starts with {head[:8]!r})")
@@ -196,6 +196,12 @@ def plain_tensor(tensor):
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise NetworkFileError("holds a tensor that is sparse, quantised or without data, which no network here has")
     return torch.Tensor.detach(tensor)
+
+
+def state_dict_of(content):
+    """The state dict in the content of a checkpoint: what stands under that name, or the content itself."""
+    state = content.get("state_dict")
+    return state if isinstance(state, dict) else content
 
 
 def unmapped(tensor):

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from dnnlib_compat.assemble import assemble
-from dnnlib_compat.checkpoint import read_checkpoint, unmapped
+from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, unmapped
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.networks.biggan_files import convert_biggan, convert_biggan_hf, is_biggan, is_biggan_hf
 from dnnlib_compat.networks.nvae import NVAEGenerator
@@ -62,9 +62,7 @@ def convert(tensors, arguments, path):
 
 def state_of(content, path):
     """(tensors, training arguments or None) of a checkpoint: a bare state dict, or one beside other things."""
-    if not isinstance(content, dict):
-        raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not the state dict of a network")
-    state = content.get("state_dict", content)
+    state = state_dict_of(content)
     tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         known = ", ".join(map(str, list(content)[:5]))

@@ -17,9 +17,9 @@ import torch
 
 from dnnlib_compat import pretrained
 from dnnlib_compat.assemble import ALLOW_CODE_HINT
-from dnnlib_compat.checkpoint import read_checkpoint, unmapped
+from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, unmapped
 from dnnlib_compat.download import sha256_of
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.errors import NetworkFileError, naming
 from dnnlib_compat.formats import LEGACY_CHECKPOINT, first_look
 from dnnlib_compat.networks.inception_v3 import InceptionV3, convert_inception_state, is_inception_state
 from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
@@ -103,17 +103,16 @@ def load_detector(source, *, lpips_heads=None, device="cpu", allow_code=False):
     try:
         tensors = read_state_dict(path) if kind == "state dict" else read_pickled_tensors(path)
         if is_inception_state(tensors):
-            return inception_detector(identity, tensors, device)
+            return inception_detector(identity, tensors, path, device)
         if is_vgg16_state(tensors):
-            return vgg16_detector(identity, tensors, lpips_heads, device)
-        raise NetworkFileError(f"not an Inception-v3 or VGG16 network; {ALLOW_CODE_HINT}")
-    except NetworkFileError as error:
-        if allow_code and kind == "pickle":
-            from dnnlib_compat.foreign import load_module_with_code
+            return vgg16_detector(identity, tensors, path, lpips_heads, device)
+        raise NetworkFileError(f"{path}: not an Inception-v3 or VGG16 network; {ALLOW_CODE_HINT}")
+    except NetworkFileError:
+        if not (allow_code and kind == "pickle"):
+            raise
+    from dnnlib_compat.foreign import load_module_with_code
 
-            return called_detector(identity, load_module_with_code(path).eval().requires_grad_(False).to(device))
-        named = str(error).startswith(str(path))
-        raise type(error)(str(error) if named else f"{path}: {error}") from None
+    return called_detector(identity, load_module_with_code(path).eval().requires_grad_(False).to(device))
 
 
 def sniff_detector(path):
@@ -147,19 +146,23 @@ def classifier_detector(identity, network):
     return Detector(*identity, network, outputs, channels=1, resolution=32)
 
 
-def inception_detector(identity, tensors, device):
-    network = filled(InceptionV3, convert_inception_state(tensors)).to(device)
+def inception_detector(identity, tensors, path, device):
+    with naming(path):
+        tensors = convert_inception_state(tensors)
+    network = filled(InceptionV3, tensors).to(device)
     return Detector(*identity, network, {FEATURES: network.features, PROBABILITIES: network.probabilities})
 
 
-def vgg16_detector(identity, tensors, lpips_heads, device):
-    tensors = convert_vgg16_state(tensors)
+def vgg16_detector(identity, tensors, path, lpips_heads, device):
+    with naming(path):
+        tensors = convert_vgg16_state(tensors)
     if lpips_heads is not None:
         path = pretrained.locate(lpips_heads, pretrained.detectors())
         heads = read_state_dict(path)
         if not is_lpips_state(heads):
             raise NetworkFileError(f"{path}: holds no LPIPS heads of a VGG16 (lin0.model.1.weight and so on)")
-        tensors |= convert_lpips_heads(heads)
+        with naming(path):
+            tensors |= convert_lpips_heads(heads)
         name, digest = identity
         identity = name, hashlib.sha256((digest + file_digest(path)).encode()).hexdigest()[:16]
     network = filled(VGG16, tensors).to(device)
@@ -220,12 +223,10 @@ def read_torchscript(path, device):
 
 def read_state_dict(path):
     """{name: tensor} of a torch.save file. Raises NetworkFileError when it is anything else, or damaged."""
-    content = read_checkpoint(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    state = state_dict_of(read_checkpoint(path))
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise NetworkFileError(f"{path}: holds no state dict of a network")
-    return {name: unmapped(tensor) for name, tensor in content.items()}
+    return {name: unmapped(tensor) for name, tensor in state.items()}
 
 
 def read_pickled_tensors(path):
@@ -233,4 +234,5 @@ def read_pickled_tensors(path):
     content = read_pickle(path)
     if not isinstance(content, PersistentRecord):
         raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not a feature detector")
-    return {name: value.decode() for name, value in content.tensors().items()}
+    with naming(path):
+        return {name: value.decode() for name, value in content.tensors().items()}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from dnnlib_compat.util import atomic_output
-from latent_plugins.candidates import PROJECTION, candidate_latents, uniforms
+from latent_plugins.candidates import PROJECTION, candidate_latents, integer_key
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.spaces import check_space, default_domain, default_space, get_space
 from latent_plugins.spectrum import METHODS, spectrum
@@ -190,7 +190,7 @@ def compute_shard(generator, settings, label, start, stop, basis=None):
     }
     if settings.method in ("projected", "subspace"):
         # The same random directions for the whole atlas: volumes of different candidates must be comparable.
-        key = int(uniforms([0], 1, seed=settings.seed, stream=PROJECTION)[0, 0] * 2**53)
+        key = integer_key(0, seed=settings.seed, stream=PROJECTION)
         options["generator"] = torch.Generator().manual_seed(key)
     with torch.no_grad():
         x = space_map.enter(z)

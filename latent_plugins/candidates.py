@@ -39,6 +39,11 @@ def uniforms(indices, width, *, seed, stream, substream=0):
     return rows
 
 
+def integer_key(index, *, seed, stream, substream=0):
+    """Number `index` of a stream as an integer below 2⁵³: a seed for a generator of another make."""
+    return int(uniforms([index], 1, seed=seed, stream=stream, substream=substream)[0, 0] * 2**53)
+
+
 def gumbels(n, *, seed, stream=GUMBEL, substream=0):
     """The first n numbers of a stream of standard Gumbel noise: float64 [n]."""
     return -np.log(-np.log(uniforms(np.arange(n), 1, seed=seed, stream=stream, substream=substream)[:, 0]))

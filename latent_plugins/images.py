@@ -33,9 +33,14 @@ def render(generator, z, c, *, psi=1, cutoff=None, noise_mode="const", batch=16,
         else:  # one by one, so that a seed's image does not depend on the batch
             randoms = [torch.Generator().manual_seed(seed) for seed in output_seeds[start : start + batch]]
             images = torch.cat([generator.sample_output(*each) for each in singles(rows, labels, psi, randoms)])
-        if not torch.isfinite(images).all():
-            raise ValueError("the network's images hold NaN or infinity; its weights or the latents are broken")
-        yield to_uint8(images)
+        yield to_uint8(checked(images))
+
+
+def checked(images):
+    """The images themselves. Raises ValueError when a number in them is not finite."""
+    if not torch.isfinite(images).all():
+        raise ValueError("the network's images hold NaN or infinity; its weights or the latents are broken")
+    return images
 
 
 def singles(rows, labels, psi, randoms):

@@ -9,9 +9,14 @@ import torch
 from dnnlib_compat.util import atomic_output
 
 
+def as_bytes(images):
+    """Float images [N, C, H, W] in [−1, 1] to uint8 of the same shape, as the official commands round them."""
+    return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
 def to_uint8(images):
-    """Float images [N, C, H, W] in [−1, 1] to uint8 [N, H, W, C], as the official commands round them."""
-    return (images.permute(0, 2, 3, 1) * 127.5 + 128).clamp(0, 255).to(torch.uint8).cpu().numpy()
+    """Float images [N, C, H, W] in [−1, 1] to uint8 arrays [N, H, W, C]."""
+    return as_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def image_grid(images, columns=None):

@@ -7,7 +7,6 @@ The converters move the tensors out of the dictionary that they are given, and d
 file is not in memory twice.
 """
 
-import contextlib
 import math
 import re
 
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib_compat.assemble import fit_tensors
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.errors import NetworkFileError, naming
 from dnnlib_compat.networks.biggan import BigGANGenerator
 from dnnlib_compat.networks.biggan_deep import BigGANDeepGenerator, BigGANDeepHFGenerator
 
@@ -61,15 +60,6 @@ def take(tensors):
         if not torch.is_tensor(tensor):
             raise NetworkFileError(f"{name} is no tensor but of type {type(tensor).__name__}")
     return {name: tensors.pop(theirs) for name, theirs in without_prefix(tensors).items()}
-
-
-@contextlib.contextmanager
-def naming(path):
-    """Put the file's path in front of what is wrong with it."""
-    try:
-        yield
-    except ValueError as error:
-        raise NetworkFileError(f"{path}: {error}") from None
 
 
 def pop(tensors, name):

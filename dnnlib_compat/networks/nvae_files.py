@@ -3,7 +3,7 @@
 import torch
 
 from dnnlib_compat.assemble import fit_tensors
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.errors import NetworkFileError, naming
 from dnnlib_compat.networks.nvae import NVAEGenerator
 from dnnlib_compat.networks.nvae_cells import ARCHITECTURES, NormedConv2d
 from dnnlib_compat.networks.nvae_outputs import BernoulliOutput, LogisticMixtureOutput, NormalOutput
@@ -47,10 +47,8 @@ def convert_nvae(tensors, args, path):
     returned are float32 and independent of the given ones. Raises NetworkFileError for anything missing, surplus or
     misfit.
     """
-    try:
+    with naming(path):
         return _convert({name.removeprefix(WRAPPER): tensor for name, tensor in tensors.items()}, args)
-    except NetworkFileError as error:
-        raise NetworkFileError(f"{path}: {error}") from None
 
 
 def _convert(tensors, args):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from latent_plugins import distributed
-from latent_plugins.candidates import MOTION, uniforms
+from latent_plugins.candidates import MOTION, integer_key, uniforms
 from latent_plugins.metrics.accumulators import new_accumulator
 from latent_plugins.metrics.collect import collect, share
 from latent_plugins.metrics.density_coverage import density_coverage
@@ -17,6 +17,7 @@ from latent_plugins.metrics.generated import generated_batches
 from latent_plugins.metrics.inception_score import inception_score
 from latent_plugins.metrics.kid import kernel_distance
 from latent_plugins.metrics.names import LPIPS
+from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.metrics.path_length import PATH_METRICS, path_distances, trimmed_mean
 from latent_plugins.metrics.precision_recall import precision_recall
 from latent_plugins.metrics.real import request_of
@@ -28,7 +29,7 @@ NOISE_SUBSTREAM = 2**20
 
 def evaluate(
     metrics, generator, sampler, real, detectors, *,
-    seed=0, psi=1, cutoff=None, noise_mode="random", batch=64, mirror=False, allow_singular=False, progress=None,
+    seed=0, psi=1, cutoff=None, noise_mode="random", batch=64, mirror=False, allow_singular=False, progress=unwatched,
     on_images=None,
 ):  # fmt: skip
     """Yield (Metric, {official key: figure}, seconds) for every one of `metrics`, cheapest first.
@@ -43,7 +44,6 @@ def evaluate(
     Raises ValueError for what cannot be computed (too few images, a detector without the output that is needed, …),
     as early as it is known.
     """
-    progress = progress or (lambda rounds, total, label: rounds)
     for metric in metrics:
         check(metric, generator, real, detectors, psi)
     on_features = [metric for metric in metrics if metric.storage]
@@ -196,7 +196,7 @@ def feature_figure(metric, real, generated, seed, progress):
 
 def noise_key(seed, batch):
     """The seed of a batch's noise inputs."""
-    return int(uniforms([batch], 1, seed=seed, stream=MOTION, substream=NOISE_SUBSTREAM)[0, 0] * 2**53)
+    return integer_key(batch, seed=seed, stream=MOTION, substream=NOISE_SUBSTREAM)
 
 
 @torch.no_grad()

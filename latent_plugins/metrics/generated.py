@@ -4,7 +4,9 @@ import contextlib
 
 import torch
 
-from latent_plugins.candidates import CHOICE, uniforms
+from latent_plugins.candidates import CHOICE, integer_key
+from latent_plugins.images import checked
+from latent_plugins.plotting import as_bytes
 
 
 @torch.no_grad()
@@ -19,9 +21,7 @@ def generated_batches(generator, latents, shares, *, psi=1, cutoff=None, noise_m
         z, c = latents.z[first:last].to(device), latents.c[first:last].to(device)
         with seeded_noise(seed, first, device):
             images = generator(z, c, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
-        if not torch.isfinite(images).all():
-            raise ValueError("the network's images hold NaN or infinity; its weights or the latents are broken")
-        yield (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+        yield as_bytes(checked(images))
 
 
 @contextlib.contextmanager
@@ -30,7 +30,7 @@ def seeded_noise(seed, batch, device):
 
     The global generators are put back afterwards: nobody else's random numbers change.
     """
-    key = int(uniforms([batch], 1, seed=seed, stream=CHOICE, substream=2**20)[0, 0] * 2**53)
+    key = integer_key(batch, seed=seed, stream=CHOICE, substream=2**20)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(key)
         yield

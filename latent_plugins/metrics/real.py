@@ -21,6 +21,7 @@ from latent_plugins.candidates import LABELS, uniforms
 from latent_plugins.metrics.accumulators import new_accumulator, restore_accumulator
 from latent_plugins.metrics.collect import collect, share
 from latent_plugins.metrics.names import MOMENTS
+from latent_plugins.metrics.neighbours import unwatched
 
 CACHE_FORMAT = 1
 
@@ -45,15 +46,19 @@ def request_of(metric, detector, mirror):
 class RealImages:
     """A data set as the metrics see it. `progress(batches of counts, total, label)` wraps long loops."""
 
-    def __init__(self, path, *, resolution, channels, label_dim=0, batch=64, workers=3, cache=True, progress=None):
-        options = dict(resolution=resolution, channels=channels, use_labels=label_dim > 0)
-        options["label_dim"] = label_dim or None
+    def __init__(self, path, *, resolution, channels, label_dim=0, batch=64, workers=3, cache=True, progress=unwatched):
+        options = dict(resolution=resolution, channels=channels, use_labels=label_dim > 0, label_dim=label_dim or None)
         self.plain = ImageDataset(path, **options)
-        self.mirrored = ImageDataset(path, xflip=True, **options)
+        self._open_mirrored = functools.partial(ImageDataset, path, xflip=True, **options)
         self.batch, self.workers, self.cache = batch, workers, cache
-        self.progress = progress or (lambda rounds, total, label: rounds)
+        self.progress = progress
         self._known = {}
         self._fingerprint = functools.cache(lambda dataset: dataset.fingerprint())  # reads every file of a folder
+
+    @functools.cached_property
+    def mirrored(self):
+        """The data set with x-flips, which few metrics want."""
+        return self._open_mirrored()
 
     @property
     def name(self):
@@ -76,15 +81,18 @@ class RealImages:
         return self.plain.label_batch((u * len(self.plain)).astype(np.int64))
 
     def statistics(self, requests, detectors):
-        """{Request: accumulator} for a list of Requests; detectors: {name: Detector}."""
+        """{Request: accumulator} for a list of Requests; detectors: {name: Detector}.
+
+        What the cache has, rank 0 alone gets; the other processes get None.
+        """
         missing = []
         for request in dict.fromkeys(requests):
             if request not in self._known:
-                found = distributed.from_leader(self._cached(request, detectors) if distributed.rank() == 0 else None)
-                if found is None:
-                    missing.append(request)
+                found = self._cached(request, detectors) if distributed.rank() == 0 else None
+                if distributed.from_leader(found is not None):
+                    self._known[request] = found  # in the process that computes the figures
                 else:
-                    self._known[request] = found
+                    missing.append(request)
         for mirror in (False, True):
             self._compute([request for request in missing if request.mirror == mirror], detectors, mirror)
         return {request: self._known[request] for request in requests}
