@@ -4,6 +4,7 @@ Only small Python objects and CPU arrays travel (features, figures, yes or no), 
 """
 
 import datetime
+import importlib
 import os
 
 import torch.distributed as dist
@@ -15,6 +16,10 @@ TIMEOUT = datetime.timedelta(hours=24)
 def start():
     """Join the other processes, if torchrun (or whoever sets its variables) started several. Returns (rank, world)."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        # This module takes the group that there is at its import for a default argument. Imported later (by a first
+        # derivative), it would keep the group and its threads beyond `stop`, and a thread that still wants the
+        # interpreter at its end aborts the process.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group("gloo", timeout=TIMEOUT)
     return rank(), world()
 

@@ -56,6 +56,29 @@ def test_torchrun_gives_the_figures_of_one_process(tmp_path, options):
     assert len((tmp_path / "out" / "metric-fid70_full.jsonl").read_text().splitlines()) == 1
 
 
+STOPPED = """
+import os
+import torch
+from latent_plugins import distributed
+distributed.start()
+distributed.gather(1)
+torch.func.jvp(torch.sin, (torch.ones(1),), (torch.ones(1),))
+import torch._dynamo  # what some derivatives load
+distributed.stop()
+threads = [open(f"/proc/self/task/{thread}/comm").read() for thread in os.listdir("/proc/self/task")]
+assert not any("gloo" in name for name in threads), threads
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs a /proc that lists threads")
+def test_no_thread_of_the_group_outlives_it(tmp_path):
+    """One that did would abort the process now and then, when the interpreter ends under it."""
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(tmp_path / "stopped.py")]
+    code, _, error = execute(tmp_path, *launch)
+    assert code == 0, error
+
+
 def test_gpus_starts_the_processes_itself(tmp_path, options):
     network = write_official(tmp_path / "sg3.pkl", small_stylegan3())
     options = [f"--network={network}", "--device=cpu"]
