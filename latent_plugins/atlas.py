@@ -19,7 +19,7 @@ from latent_plugins.candidates import PROJECTION, candidate_latents, integer_key
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.spaces import check_space, default_domain, default_space, get_space
 from latent_plugins.spectrum import METHODS, spectrum
-from latent_plugins.spectrum.shared import basis_of, mean_projector
+from latent_plugins.spectrum.shared import basis_of, mean_metric
 
 FORMAT = 1
 # Rows of a shard: what an interruption loses at most. Images cost a thousand times what styles do. Part of the format.
@@ -177,12 +177,12 @@ def shard_map(generator, settings, label):
 def compute_shard(generator, settings, label, start, stop, basis=None):
     """Singular values float32 [stop − start, top_k] of the candidates `start` to `stop` of a class.
 
-    basis: float32 [in, q] for the method shared.
+    basis: for the method shared.
     """
     device = next(generator.parameters()).device
     space_map = shard_map(generator, settings, label)
     z = _candidates(settings, np.arange(start, stop), label).to(device)
-    options = dict(basis=basis) if settings.method == "shared" else {}
+    options = dict(basis=basis, directions=settings.basis) if settings.method == "shared" else {}
     options |= {
         name: getattr(settings, name)
         for name in ("projection", "oversample", "iterations")
@@ -201,7 +201,7 @@ def compute_shard(generator, settings, label, start, stop, basis=None):
 
 
 def learn_basis(generator, settings):
-    """The shared basis float32 [in, q] of an atlas: of latents beside its candidates, of all its classes."""
+    """The basis of an atlas (see `shared_basis`), float32: of latents beside its candidates, of all its classes."""
     device = next(generator.parameters()).device
     beside = dataclasses.replace(settings, seed=settings.seed ^ BESIDE)
     classes = settings.classes or (None,)
@@ -211,8 +211,8 @@ def learn_basis(generator, settings):
         space_map = shard_map(generator, settings, label)
         with torch.no_grad():
             x = space_map.enter(_candidates(beside, np.arange(each), label).to(device))
-        total = total + mean_projector(space_map, x, settings.basis, max_memory=settings.max_memory)
-    return basis_of(total, settings.basis).cpu().numpy()
+        total = total + mean_metric(space_map, x, settings.basis, max_memory=settings.max_memory)
+    return basis_of(shard_map(generator, settings, classes[0]), total, settings.basis).cpu().numpy()
 
 
 def build(generator, path, settings):

@@ -83,6 +83,15 @@ class SpaceMap:
             z = to_sphere(z)
         return z if self.name.startswith("z:") else self.generator.style(z, self._labels(z))
 
+    @property
+    def parts(self):
+        """(first, second) SpaceMaps that this one is the composition of, with an image of few dimensions and a cheap
+        Jacobian between them: z → w → pixel; None for others."""
+        if self.name != "z:pixel" or not self.generator.has_styles:
+            return None
+        style = dataclasses.replace(self, name="z:w", psi=1, cutoff=None)  # the second part truncates
+        return style, dataclasses.replace(self, name="w:pixel")
+
     def __call__(self, x):
         if self.name.startswith("z:"):
             if self.domain == "sphere":

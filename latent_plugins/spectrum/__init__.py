@@ -5,10 +5,11 @@
 
 import torch
 
+from latent_plugins.spectrum.composition import parts_of
 from latent_plugins.spectrum.exact import exact
 from latent_plugins.spectrum.memory import full_precision
 from latent_plugins.spectrum.projected import projected
-from latent_plugins.spectrum.shared import shared
+from latent_plugins.spectrum.shared import number_of_directions, shared
 from latent_plugins.spectrum.subspace import subspace
 
 METHODS = {"exact": exact, "projected": projected, "subspace": subspace, "shared": shared}
@@ -26,13 +27,15 @@ def spectrum(
     oversample=8,
     iterations=1,
     basis=None,
+    directions=None,
 ):
     """The `top_k` largest singular values of the Jacobian of `space_map` at each row of x.
 
     space_map: callable [N, in] → [N, out] with `in_dim`, `out_dim` and `max_rank`, rows independent of each other;
     x: [N, in] float32. method: `exact` (whole Jacobian), `projected` (random orthonormal projection of the output to
     `projection` dimensions, MaGNET's recipe), `subspace` (randomized power iteration with `oversample` spare directions
-    and `iterations` rounds) or `shared` (the Jacobian on the span of `basis` [in, q], see `shared_basis`).
+    and `iterations` rounds) or `shared` (the Jacobian along `directions` inputs that a `basis` gives, see
+    `shared_basis`).
     generator: torch.Generator (CPU) of the random projection or of the first directions. max_memory: bound in bytes for
     tensors that the products keep alive (the allocator and the convolutions' workspace come on top); None:
     `automatic_memory`.
@@ -55,19 +58,22 @@ def spectrum(
             raise ValueError(f"oversample {oversample} and iterations {iterations} must not be negative")
         options.update(oversample=oversample, iterations=iterations, generator=generator)
     elif method == "shared":
-        check_basis(space_map, basis, top_k)
-        options.update(basis=basis)
+        check_basis(space_map, basis, directions, top_k)
+        options.update(basis=basis, directions=directions)
     with torch.no_grad(), full_precision():
         return METHODS[method](space_map, x, top_k=top_k, **options)
 
 
-def check_basis(space_map, basis, top_k):
-    """Raise ValueError unless basis is a matrix [in, q] of the space with q of at least top_k."""
+def check_basis(space_map, basis, directions, top_k):
+    """Raise ValueError unless basis is one of the space that gives at least top_k directions."""
     if basis is None:
-        raise ValueError("the method shared needs a basis of input directions: learn one with shared_basis")
-    if basis.ndim != 2 or len(basis) != space_map.in_dim:
-        raise ValueError(
-            f"the basis has the shape {list(basis.shape)}, the space {space_map.name} needs [{space_map.in_dim}, q]"
-        )
-    if top_k > basis.shape[1]:
-        raise ValueError(f"top_k {top_k} exceeds the {basis.shape[1]} directions of the basis")
+        raise ValueError("the method shared needs a basis: learn one with shared_basis")
+    parts = parts_of(space_map)
+    rows = space_map.in_dim if parts is None else parts[0].out_dim
+    if basis.ndim != 2 or len(basis) != rows:
+        raise ValueError(f"the basis has the shape {list(basis.shape)}, the space {space_map.name} needs [{rows}, q]")
+    found = number_of_directions(space_map, basis, directions)
+    if found > min(basis.shape[1], space_map.in_dim):
+        raise ValueError(f"{found} directions are more than the basis gives, {min(basis.shape[1], space_map.in_dim)}")
+    if top_k > found:
+        raise ValueError(f"top_k {top_k} exceeds the {found} directions of the basis")
