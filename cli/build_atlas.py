@@ -20,7 +20,7 @@ from cli.options import (
 )
 from cli.planning import plan_lines
 from latent_plugins import distributed
-from latent_plugins.atlas import make_settings
+from latent_plugins.atlas_settings import make_settings
 
 
 @click.command()
@@ -46,14 +46,14 @@ from latent_plugins.atlas import make_settings
 @click.option("--plan", is_flag=True, help="Only say what it would take, for 1, 8 and 64 devices like this one.")
 @gpus_option
 @reports_errors
-def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, **settings):
+def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spearman, **settings):
     """Compute the singular values of a generator's Jacobian at many latents and store them.
 
     An interrupted build goes on where it stopped when the same command is given again, with any number of processes.
 
     \b
     build_atlas --outdir=atlas --space=style --candidates=250000
-    build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl --method=projected
+    build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl --method=hybrid --labels=5000
     torchrun --nproc_per_node=8 -m cli.build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl
     """
     check_psi(psi)
@@ -67,13 +67,14 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, **setting
         if plan:
             click.echo("\n".join(plan_lines(generator, settings)))
             return
-        summarize(build_with_progress(generator, outdir, settings), outdir, settings)
+        summarize(build_with_progress(generator, outdir, settings, min_spearman), outdir, settings)
 
 
 def summarize(atlas, outdir, settings):
     volume = atlas.log_volume(label=None if atlas.classes is None else atlas.classes[0])
+    stored = f"volumes of top-k {settings.top_k}" if atlas.predicted else f"{settings.top_k} singular values each"
     click.echo(
-        f"{outdir}: {settings.candidates} candidates, {settings.top_k} singular values each, log-volume "
+        f"{outdir}: {settings.candidates} candidates, {stored}, log-volume "
         f"{np.nanmean(volume):.2f} ± {np.nanstd(volume):.2f} nats"
     )
 

@@ -5,9 +5,9 @@ import json
 import click
 
 from cli.options import allow_code_option, open_network, reports_errors
-from cli.sampling import paper_top_k
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.loader import network_file
+from latent_plugins.defaults import paper_top_k
 from latent_plugins.spaces import MAPS, SHORT_NAMES, default_domain, default_space
 
 

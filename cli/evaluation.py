@@ -26,16 +26,16 @@ from cli.sampling import (
     usable_advice,
 )
 from latent_plugins import distributed
-from latent_plugins.atlas import DEFAULT_CANDIDATES
+from latent_plugins.defaults import DEFAULT_CANDIDATES
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import save_png
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 
-SAMPLER_OPTIONS = ("space", "top_k", "atlas_path", "replacement")
+SAMPLER_OPTIONS = ("space", "top_k", "atlas_path", "replacement", "true_volumes")
 SAMPLER_OPTIONS += ("candidates", "domain", "method", "projection", "oversample", "iterations", "basis", "labels")
-SAMPLER_OPTIONS += ("max_memory",)
+SAMPLER_OPTIONS += ("min_spearman", "max_memory")
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
@@ -82,7 +82,7 @@ class Run:
     def __init__(
         self, metrics, settings, *, network, device, allow_code, data, mirror, sampler_name, detectors, lpips_heads,
         batch, workers, no_cache, seed, repeats, noise_mode, cutoff, allow_singular, save_images, outdir,
-        space, top_k, atlas_path, replacement, **atlas_settings,
+        space, top_k, atlas_path, replacement, true_volumes, min_spearman, **atlas_settings,
     ):  # fmt: skip
         self.metrics, self.settings, self.sampler_name = metrics, settings, sampler_name
         self.outdir, self.save_images, self.seeds = outdir, save_images, range(seed, seed + repeats)
@@ -101,7 +101,8 @@ class Run:
             cutoff=cutoff, noise_mode=noise_mode, batch=batch, mirror=mirror, allow_singular=allow_singular
         )
         self.sampler_options = dict(space=space, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
-        self.atlas_settings = atlas_settings
+        self.drawn = dict(replacement=replacement, true_volumes=true_volumes)
+        self.atlas_settings, self.min_spearman = atlas_settings, min_spearman
         for setting in settings:
             self.generator.check_psi(setting.psi)
         if cutoff is not None and not self.generator.has_styles:
@@ -152,10 +153,8 @@ class Run:
         if self.sampler_name == "polarity":
             rho = choose_rho(rho, advice_for(self.advice, space))
         top_k = choose_top_k(self.sampler_options["top_k"], self.advice, atlas, space, self.generator.family)
-        replacement = self.sampler_options["replacement"]
-        sampler, described = sampler_on(
-            self.generator, self.sampler_name, atlas, space=space, rho=rho, top_k=top_k, replacement=replacement
-        )
+        drawn = dict(space=space, rho=rho, top_k=top_k, **self.drawn)
+        sampler, described = sampler_on(self.generator, self.sampler_name, atlas, **drawn)
         found = smallest_sample_size(sampler)
         return sampler, dict(described, candidates=found.candidates, ess=found.effective_sample_size)
 
@@ -169,14 +168,14 @@ class Run:
             needed = 0 if options["replacement"] else self.largest_draw()
             if made["candidates"] is None and space == "z:w":
                 made["candidates"] = max(DEFAULT_CANDIDATES[space], CANDIDATES_PER_SAMPLE * needed)
-            settings = settings_for(self.generator, options["top_k"], **made)
+            settings = settings_for(self.generator, options["top_k"], self.advice, **made)
             if settings.candidates < needed:
                 raise ValueError(
                     f"{needed} samples are more than the {settings.candidates} candidates of an atlas of this size: "
                     "give more --candidates, or draw with --replacement"
                 )
             if settings not in self._built:  # in style space, truncation changes nothing
-                self._built[settings] = cached_atlas(self.generator, settings)
+                self._built[settings] = cached_atlas(self.generator, settings, self.min_spearman)
             atlas = self._built[settings]
         return atlas, space
 

@@ -22,7 +22,7 @@ from cli.options import (
 from cli.progress import with_progress
 from cli.sampling import check_sampler, open_sampler, sampler_choice_options
 from dnnlib_compat.util import atomic_output
-from latent_plugins.atlas import one_hot
+from latent_plugins.atlas_settings import one_hot
 from latent_plugins.images import inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
 
@@ -68,7 +68,7 @@ from latent_plugins.plotting import image_grid, save_png
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, outdir, grid,
-    batch, sampler_name, space, rho, top_k, atlas_path, replacement, **atlas_settings,
+    batch, sampler_name, space, rho, top_k, atlas_path, replacement, true_volumes, **atlas_settings,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -80,6 +80,7 @@ def main(
     check_psi(psi)
     transform = inverse_transform(translate, rotate)
     sampler_options = dict(space=space, rho=rho, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
+    sampler_options["true_volumes"] = true_volumes
     sampler_class = check_sampler(sampler_name, **sampler_options, **atlas_settings)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)

@@ -12,6 +12,9 @@ import torch
 
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
+from latent_plugins.atlas_build import MIN_SPEARMAN
+from latent_plugins.atlas_settings import PREDICTED
+from latent_plugins.spectrum import METHODS
 
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no more
 
@@ -150,11 +153,10 @@ atlas_options = apply_options(
         ),
         click.option(
             "--method",
-            type=click.Choice(["exact", "projected", "subspace", "shared"]),
-            default="exact",
-            show_default=True,
-            help="Singular values of the whole Jacobian, of a random projection of it, by subspace iteration, or along "
-            "a basis that all latents share.",
+            type=click.Choice([*METHODS, *PREDICTED]),
+            help="Singular values of the whole Jacobian (exact), of a random projection of it, by subspace iteration, "
+            "along shared directions; or volumes predicted from few products (hybrid) or none (amortized).  [default: "
+            "exact or subspace, whichever is cheaper]",
         ),
         click.option(
             "--projection",
@@ -184,15 +186,22 @@ atlas_options = apply_options(
             "--basis",
             type=click.IntRange(min=1),
             metavar="Q",
-            help="Directions of --method=shared.  [default: 6 more than --top-k]",
+            help="Directions of --method=shared and hybrid.  [default: 6 more than --top-k; hybrid 8]",
         ),
         click.option(
             "--labels",
             type=click.IntRange(min=1),
-            default=256,
-            show_default=True,
             metavar="N",
-            help="Latents that --method=shared learns its basis from.",
+            help="Latents that --method=shared learns its basis from, and hybrid and amortized their predictor.  "
+            "[default: 256; 5000]",
+        ),
+        click.option(
+            "--min-spearman",
+            type=click.FloatRange(-1, 1),
+            default=MIN_SPEARMAN,
+            show_default=True,
+            metavar="R",
+            help="Refuse predicted volumes whose rank correlation with held-out true ones is below.",
         ),
         click.option(
             "--max-memory",

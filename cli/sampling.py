@@ -7,15 +7,15 @@ import click
 
 from cli.atlases import cached_atlas
 from cli.options import apply_options
-from latent_plugins.atlas import AtlasError, make_settings, open_atlas
+from latent_plugins.atlas import open_atlas
+from latent_plugins.atlas_build import MIN_SPEARMAN
+from latent_plugins.atlas_settings import PREDICTED, AtlasError, make_settings
+from latent_plugins.defaults import paper_top_k
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.spaces import canonical_space, check_space, default_space
 
-# How many singular values make the volume when nobody says: what the papers used for StyleGAN2, and for the others.
-PAPER_TOP_K = {"z:w": 40, "z:pixel": 30, "w:pixel": 30}
-FAMILY_TOP_K = {"progan": 20, "biggan": 15, "biggan-deep": 15, "biggan-deep-hf": 15, "nvae": 30}  # in MaGNET
 IDLE_DEFAULTS = dict(
-    method="exact", projection=256, oversample=8, iterations=1, labels=256, replacement=False
+    projection=256, oversample=8, iterations=1, min_spearman=MIN_SPEARMAN, replacement=False
 )  # of options that always have a value
 
 
@@ -50,6 +50,12 @@ def sampler_choice_options(rho=click.FLOAT):
             click.option(
                 "--replacement", is_flag=True, help="Draw candidates with replacement, each seed independently."
             ),
+            click.option(
+                "--true-volumes",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Of predicted volumes: compute the true ones of N drawn candidates, and draw from these.",
+            ),
         ]
     )
 
@@ -77,8 +83,9 @@ def check_sampler(name, **options):
 
 
 def open_sampler(
-    generator, name, advice, *, seeds, label, psi, cutoff, space, rho, top_k, atlas_path, replacement, **atlas_settings
-):
+    generator, name, advice, *, seeds, label, psi, cutoff, space, rho, top_k, atlas_path, replacement, true_volumes,
+    min_spearman, **atlas_settings,
+):  # fmt: skip
     """(sampler, what describes it) for a Generator and one latent a seed; builds the atlas that it needs on first use.
 
     advice: recommended settings of the network's catalogue entry. Whatever can be refused is refused before an atlas
@@ -92,17 +99,17 @@ def open_sampler(
         rho = choose_rho(rho, advice_for(advice, space))
     if atlas is None:
         classes = None if label is None else (label,)
-        settings = settings_for(
-            generator, top_k, space=space, psi=psi, cutoff=cutoff, classes=classes, **atlas_settings
-        )
+        made = dict(space=space, psi=psi, cutoff=cutoff, classes=classes, **atlas_settings)
+        settings = settings_for(generator, top_k, advice, **made)
         if not replacement and max(seeds) >= settings.candidates:
             raise ValueError(
                 f"seed {max(seeds)} is beyond the {settings.candidates} candidates of an atlas of this size: give "
                 "more --candidates, or draw with --replacement"
             )
-        atlas = cached_atlas(generator, settings)
+        atlas = cached_atlas(generator, settings, min_spearman)
     top_k = choose_top_k(top_k, advice, atlas, space, generator.family)
-    return sampler_on(generator, name, atlas, space=space, rho=rho, top_k=top_k, replacement=replacement, label=label)
+    drawn = dict(space=space, rho=rho, top_k=top_k, replacement=replacement, true_volumes=true_volumes)
+    return sampler_on(generator, name, atlas, label=label, **drawn)
 
 
 def given_atlas(atlas_path, advice, space, psi, cutoff):
@@ -115,20 +122,22 @@ def given_atlas(atlas_path, advice, space, psi, cutoff):
 
 
 def choose_top_k(top_k, advice, atlas, space, family):
-    """The top-k asked for, else the recommended one, else what the papers used."""
+    """The top-k asked for, else the one that an atlas predicts, else the recommended one, else the papers'."""
+    if atlas.predicted:
+        return top_k or atlas.top_k
     return top_k or min(advice_for(advice, space).get("top_k", paper_top_k(space, family)), atlas.top_k)
 
 
-def paper_top_k(space, family):
-    """How many singular values the papers used for a family of networks in a canonical space."""
-    return FAMILY_TOP_K.get(family, PAPER_TOP_K[space])
-
-
-def sampler_on(generator, name, atlas, *, space, rho, top_k, replacement, label=None):
+def sampler_on(generator, name, atlas, *, space, rho, top_k, replacement, true_volumes=None, label=None):
     """(sampler, what describes it) on an atlas; says how degenerate its weights are."""
-    options = dict(rho=rho) if name == "polarity" else {}
-    sampler = create_sampler(name, generator, atlas=atlas, top_k=top_k, replacement=replacement, **options)
+    options = dict(top_k=top_k, replacement=replacement, true_volumes=true_volumes)
+    if name == "polarity":
+        options["rho"] = rho
+    sampler = create_sampler(name, generator, atlas=atlas, **options)
     described = dict(space=space, rho=sampler.rho, top_k=sampler.top_k, replacement=replacement)
+    if true_volumes is not None:
+        described["true_volumes"] = true_volumes
+        click.echo(f"Computing the true volumes of {true_volumes} candidates...")
     click.echo(f"{name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {smallest_sample_size(sampler, label)}")
     return sampler, described
 
@@ -155,8 +164,10 @@ def usable_advice(generator, advice):
         return dict(space=default_space(generator))
 
 
-def settings_for(generator, top_k, **settings):
+def settings_for(generator, top_k, advice, **settings):
     """AtlasSettings that store at least `top_k` singular values. Raises ValueError beyond the rank."""
+    if settings["method"] in PREDICTED:  # volumes of one top-k: the one that will be asked for
+        top_k = top_k or advice_for(advice, settings["space"]).get("top_k")
     usual = make_settings(generator, **settings)
     return usual if top_k is None or top_k <= usual.top_k else make_settings(generator, top_k=top_k, **settings)
 

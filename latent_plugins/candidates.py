@@ -19,7 +19,7 @@ BASES = {
 BLOCK = 1024  # rows that share one counter block; part of the definition of every stream
 
 # Streams that must never share bits, whatever their seeds.
-CANDIDATES, GUMBEL, CHOICE, PROJECTION, MIXTURE, LABELS, MOTION = range(7)
+CANDIDATES, GUMBEL, CHOICE, PROJECTION, MIXTURE, LABELS, MOTION, POOL = range(8)
 
 
 def _block(key, block, width):

@@ -6,6 +6,18 @@ import warnings
 import numpy as np
 import scipy.special
 
+LOG_EPSILON = 1e-12  # keeps the log of a vanishing singular value finite
+
+
+def log_volume(sigma):
+    """Σ log(σ_i + ε) over the singular values [N, k] of each row: float64 [N], NaN where all are zero or one is not
+    finite."""
+    sigma = np.asarray(sigma, dtype=np.float64)
+    usable = np.isfinite(sigma).all(axis=1) & (sigma > 0).any(axis=1)
+    volume = np.full(len(sigma), np.nan)
+    volume[usable] = np.log(sigma[usable] + LOG_EPSILON).sum(axis=1)
+    return volume
+
 
 def log_weights(log_volume, rho):
     """Normalised log-weights ρ·log-volume − log Σ exp(…): float64 [N]; −inf for candidates whose volume is NaN.

@@ -14,8 +14,9 @@ import torch
 from conftest import ROOT, small_stylegan2
 
 from dnnlib_compat.plain_files import write_npz
-from latent_plugins import atlas as atlases
-from latent_plugins.atlas import Atlas, AtlasError, make_settings, open_atlas
+from latent_plugins import atlas_build as atlases
+from latent_plugins.atlas import Atlas, build, open_atlas
+from latent_plugins.atlas_settings import AtlasError, make_settings
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
 
@@ -52,7 +53,7 @@ def test_w_pixel_takes_the_synthesis_at_the_candidates_style(tmp_path, tiny):
 
 def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
     settings = make_settings(tiny, space="style", candidates=3500)
-    atlases.build(tiny, tmp_path / "whole", settings)
+    build(tiny, tmp_path / "whole", settings)
     parts = tmp_path / "parts"
     shards = atlases.missing_shards(parts, atlases.claim(parts, settings))
     assert [stop - start for _, _, start, stop in shards] == [1000, 1000, 1000, 500]
@@ -61,7 +62,7 @@ def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
     with pytest.raises(AtlasError, match="unfinished .2 of 4 shards.; run build_atlas again"):
         open_atlas(parts)
     assert atlases.missing_shards(parts, settings) == shards[2:]
-    atlases.build(tiny, parts, settings)
+    build(tiny, parts, settings)
     assert contents(parts) == contents(tmp_path / "whole")
 
 
@@ -91,11 +92,11 @@ def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
 
 def test_the_memory_bound_may_change_when_a_build_goes_on(tmp_path, tiny):
     settings = make_settings(tiny, space="style", candidates=1500, max_memory=1 << 20)
-    atlases.build(tiny, tmp_path / "a", settings)
+    build(tiny, tmp_path / "a", settings)
     (tmp_path / "a" / "shard00001.npy").unlink()
     before = contents(tmp_path / "a")
     other = make_settings(tiny, space="style", candidates=1500, max_memory=1 << 28)
-    atlases.build(tiny, tmp_path / "a", other)
+    build(tiny, tmp_path / "a", other)
     after = contents(tmp_path / "a")
     assert {name: after[name] for name in before} == before and "shard00001.npy" in after
 

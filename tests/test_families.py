@@ -24,7 +24,7 @@ from cli.gen_images import main as gen_images
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.plain_files import write_npz
-from latent_plugins.atlas import make_settings
+from latent_plugins.atlas_settings import make_settings
 from latent_plugins.candidates import candidate_latents
 from latent_plugins.metrics.names import parse_metric
 from latent_plugins.samplers import create_sampler

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_plugins.atlas import Atlas, AtlasError
+from latent_plugins.atlas import Atlas
+from latent_plugins.atlas_settings import AtlasError
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.samplers import base as base_module
 from latent_plugins.weights import degeneracy, gumbel_order, inverse_cdf, log_weights

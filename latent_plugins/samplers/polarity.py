@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from latent_plugins.candidates import CHOICE, gumbels, uniforms
+from latent_plugins.candidates import CHOICE, POOL, gumbels, uniforms
+from latent_plugins.correction import corrected
 from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
 from latent_plugins.weights import degeneracy, gumbel_order, inverse_cdf, log_weights, warn_if_degenerate
 
@@ -21,8 +22,9 @@ class PolaritySampler(Sampler):
     name = "polarity"
     needs_atlas = True
 
-    def __init__(self, generator, atlas, *, rho, top_k=None, replacement=False):
+    def __init__(self, generator, atlas, *, rho, top_k=None, replacement=False, true_volumes=None):
         atlas.check_network(generator)
+        self.generator, self.true_volumes = generator, true_volumes
         self.atlas, self.rho, self.top_k, self.replacement = atlas, rho, top_k, replacement
         self.c_dim = generator.c_dim
         self._per_class = {}
@@ -90,7 +92,13 @@ class PolaritySampler(Sampler):
     def _weights(self, label):
         if label not in self._per_class:
             volume = self.atlas.log_volume(self.top_k, label)
-            self._per_class[label] = volume, log_weights(volume, self.rho)
+            if self.true_volumes is None:
+                self._per_class[label] = volume, log_weights(volume, self.rho)
+            else:
+                seed, substream = self.atlas.settings.seed, 0 if label is None else label + 1
+                noise = gumbels(len(volume), seed=seed, stream=POOL, substream=substream)
+                options = dict(n=self.true_volumes, gumbel=noise, label=label)
+                self._per_class[label] = corrected(self.generator, self.atlas, volume, self.rho, **options)
         return self._per_class[label]
 
 
@@ -99,5 +107,5 @@ class MagnetSampler(PolaritySampler):
 
     name = "magnet"
 
-    def __init__(self, generator, atlas, *, top_k=None, replacement=False):
-        super().__init__(generator, atlas, rho=1.0, top_k=top_k, replacement=replacement)
+    def __init__(self, generator, atlas, **options):
+        super().__init__(generator, atlas, rho=1.0, **options)

@@ -77,3 +77,15 @@ def check_basis(space_map, basis, directions, top_k):
         raise ValueError(f"{found} directions are more than the basis gives, {min(basis.shape[1], space_map.in_dim)}")
     if top_k > found:
         raise ValueError(f"top_k {top_k} exceeds the {found} directions of the basis")
+
+
+def products_of(method, space_map, *, top_k=None, projection=None, oversample=None, directions=None):
+    """(directions of one latent's largest block of products, length of the block's other side, whether in reverse mode)
+    of a method: what decides the memory that it takes."""
+    n_in, n_out = space_map.in_dim, space_map.out_dim
+    return {
+        "exact": (min(n_in, n_out), max(n_in, n_out), n_in > n_out),
+        "projected": (projection, n_in, True),
+        "subspace": ((top_k or 0) + (oversample or 0), n_out, True),
+        "shared": (directions, n_out, False),
+    }[method]

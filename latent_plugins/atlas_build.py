@@ -1,0 +1,261 @@
+"""Computing an atlas, shard by shard.
+
+Every file is written under a temporary name and renamed, so that a build can stop anywhere and go on later; since the
+shards and the rows computed together are fixed at the start, the result is the same to the last byte.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dnnlib_compat.util import atomic_output
+from latent_plugins.atlas_settings import (
+    BASIS_LABELS,
+    WITH_BASIS,
+    AtlasError,
+    candidates,
+    read_settings,
+    shard_files,
+    shard_map,
+    shard_rows,
+)
+from latent_plugins.candidates import PROJECTION, integer_key
+from latent_plugins.defaults import OVERSAMPLE, default_method
+from latent_plugins.predictor import fit, load_predictor, predictor_inputs
+from latent_plugins.spectrum import spectrum
+from latent_plugins.spectrum.shared import basis_of, mean_metric
+from latent_plugins.weights import log_volume
+
+BASIS_FILE = "basis.npy"
+PREDICTOR_FILE = "predictor.npz"
+BESIDE = 1 << 60  # turns the seed of the candidates into that of the latents that something is learned from
+MIN_SPEARMAN = 0.85
+
+
+def missing_shards(path, settings):
+    """The entries of `shard_files` that are not there yet."""
+    return [shard for shard in shard_files(settings) if not (Path(path) / shard[0]).exists()]
+
+
+def label_settings(generator, settings):
+    """AtlasSettings of the spectra that a predictor learns from: at latents beside the atlas's candidates."""
+    classes = settings.classes or (None,)
+    method = default_method(shard_map(generator, settings, classes[0]), settings.top_k)
+    return dataclasses.replace(
+        settings,
+        seed=settings.seed ^ BESIDE,
+        candidates=-(-settings.labels // len(classes)),
+        method=method,
+        oversample=OVERSAMPLE if method == "subspace" else None,
+        iterations=1 if method == "subspace" else None,
+        basis=None,
+        labels=None,
+    )
+
+
+def label_shards(generator, settings):
+    """The files of the spectra that a predictor learns from, as entries of `shard_files`; none for other methods."""
+    if not settings.predicted:
+        return []
+    shards = shard_files(label_settings(generator, settings))
+    return [(f"labels-{name}", *rest) for name, *rest in shards]
+
+
+def missing_labels(generator, path, settings):
+    """The entries of `label_shards` that are needed and not there yet."""
+    if (Path(path) / PREDICTOR_FILE).exists():
+        return []
+    return [shard for shard in label_shards(generator, settings) if not (Path(path) / shard[0]).exists()]
+
+
+def write_labels(generator, path, settings, shard):
+    """Compute one entry of `label_shards` and write it."""
+    name, label, start, stop = shard
+    save_array(Path(path) / name, compute_shard(generator, label_settings(generator, settings), label, start, stop))
+
+
+def write_predictor(generator, path, settings, *, watch=iter):
+    """Train and write the predictor of an atlas, if its method needs one and it is not there yet.
+
+    Raises ValueError when too few of the labels are usable.
+    """
+    target = Path(path) / PREDICTOR_FILE
+    if not settings.predicted or target.exists():
+        return
+    labels, basis = label_settings(generator, settings), read_basis(path, settings)
+    inputs, volumes = [], []
+    for name, label, start, stop in label_shards(generator, settings):
+        inputs.append(inputs_of(generator, settings, labels, label, start, stop, basis))
+        volumes.append(log_volume(np.load(Path(path) / name)))
+    # Classes take turns, so that each has its part of what is held out.
+    order = np.argsort(np.concatenate([np.arange(len(part)) for part in volumes]), kind="stable")
+    predictor, found = fit(torch.cat(inputs)[order], np.concatenate(volumes)[order], seed=settings.seed, watch=watch)
+    predictor.save(target, found)
+
+
+def inputs_of(generator, settings, labels, label, start, stop, basis):
+    """`predictor_inputs` of candidates of the settings `labels`."""
+    space_map = shard_map(generator, settings, label)
+    x = entered(space_map, labels, label, np.arange(start, stop))
+    options = dict(basis=basis, directions=settings.basis) if basis is not None else {}
+    return predictor_inputs(space_map, x, max_memory=settings.max_memory, **options)
+
+
+def check_predictor(path, settings, min_spearman):
+    """The Agreement of an atlas's predictor, or None where its method has none.
+
+    Raises AtlasError when its rank correlation with held-out volumes is below `min_spearman`.
+    """
+    if not settings.predicted:
+        return None
+    _, found = load_predictor(Path(path) / PREDICTOR_FILE)
+    if not found.spearman >= min_spearman:
+        more = "more --basis" if settings.method == "hybrid" else "--method=hybrid"
+        raise AtlasError(
+            f"{path}: the predictor's rank correlation with {found.rows} held-out volumes is {found.spearman:.3f}, "
+            f"below --min-spearman={min_spearman:g}: give more --labels (those there are kept), {more}, or "
+            "--method=subspace"
+        )
+    return found
+
+
+def predict_shard(generator, path, settings, label, start, stop):
+    """Predicted log-volumes and their standard deviations, float32 [stop − start, 2], of candidates of a class."""
+    predictor, _ = load_predictor(Path(path) / PREDICTOR_FILE)
+    inputs = inputs_of(generator, settings, settings, label, start, stop, read_basis(path, settings))
+    return torch.stack(predictor(inputs), dim=1).float().numpy()
+
+
+def computed_volumes(generator, settings, label, indices):
+    """Log-volumes float64 [len(indices)], computed as those that a predictor learns from, of candidates of a class."""
+    labels = dataclasses.replace(label_settings(generator, settings), seed=settings.seed)
+    return log_volume(spectra_of(generator, labels, label, np.asarray(indices)))
+
+
+def entered(space_map, settings, label, indices):
+    """The map's input at candidates of a class."""
+    z = candidates(settings, indices, label)
+    with torch.no_grad():
+        return space_map.enter(z.to(next(space_map.generator.parameters()).device))
+
+
+def compute_shard(generator, settings, label, start, stop, basis=None):
+    """Singular values float32 [stop − start, top_k] of the candidates `start` to `stop` of a class.
+
+    basis: for the method shared.
+    """
+    return spectra_of(generator, settings, label, np.arange(start, stop), basis)
+
+
+def spectra_of(generator, settings, label, indices, basis=None):
+    """Singular values float32 [len(indices), top_k] of candidates of a class, as `compute_shard`."""
+    space_map = shard_map(generator, settings, label)
+    x = entered(space_map, settings, label, indices)
+    options = dict(basis=basis, directions=settings.basis) if settings.method == "shared" else {}
+    options |= {
+        name: getattr(settings, name)
+        for name in ("projection", "oversample", "iterations")
+        if getattr(settings, name) is not None
+    }
+    if settings.method in ("projected", "subspace"):
+        # The same random directions for the whole atlas: volumes of different candidates must be comparable.
+        key = integer_key(0, seed=settings.seed, stream=PROJECTION)
+        options["generator"] = torch.Generator().manual_seed(key)
+    sigma = spectrum(
+        space_map, x, top_k=settings.top_k, method=settings.method, max_memory=settings.max_memory, **options
+    )
+    return sigma.cpu().numpy()
+
+
+def learn_basis(generator, settings):
+    """The basis of an atlas (see `shared_basis`), float32: of latents beside its candidates, of all its classes."""
+    beside = dataclasses.replace(settings, seed=settings.seed ^ BESIDE)
+    classes = settings.classes or (None,)
+    learned_from = min(settings.labels, BASIS_LABELS) if settings.predicted else settings.labels
+    each = -(-learned_from // len(classes))
+    total = 0
+    for label in classes:
+        space_map = shard_map(generator, settings, label)
+        x = entered(space_map, beside, label, np.arange(each))
+        total = total + mean_metric(space_map, x, settings.basis, max_memory=settings.max_memory)
+    return basis_of(space_map, total, settings.basis).cpu().numpy()
+
+
+def write_shard(generator, path, settings, shard):
+    """Compute one entry of `shard_files` and write it."""
+    name, label, start, stop = shard
+    if settings.predicted:
+        rows = predict_shard(generator, path, settings, label, start, stop)
+    else:
+        rows = compute_shard(generator, settings, label, start, stop, read_basis(path, settings))
+    save_array(Path(path) / name, rows)
+
+
+def read_basis(path, settings):
+    """The basis of an atlas, or None where its method has none."""
+    return torch.from_numpy(np.load(Path(path) / BASIS_FILE)) if settings.method in WITH_BASIS else None
+
+
+def write_basis(generator, path, settings):
+    """Learn and write what all shards of an atlas share, if its method needs that and it is not there yet."""
+    if settings.method in WITH_BASIS and not (Path(path) / BASIS_FILE).exists():
+        save_array(Path(path) / BASIS_FILE, learn_basis(generator, settings))
+
+
+def save_array(path, array):
+    """Write an array as `.npy`, atomically."""
+    with atomic_output(path) as tmp, open(tmp, "wb") as file:
+        np.save(file, array)
+
+
+def claim(path, settings):
+    """Make `path` the folder of an atlas with these settings, or check that it already is; the settings to go on with.
+
+    Raises AtlasError when the folder holds an atlas with other settings, or other files.
+    """
+    path = Path(path)
+    header = path / "atlas.json"
+    if header.exists():
+        existing = read_settings(path)
+        differing = existing.differences(settings)
+        if differing == ["labels"] and extensible(path, existing, settings):
+            return more_labels(path, existing, settings)
+        if differing:
+            name = differing[0]
+            raise AtlasError(
+                f"{path} holds an atlas with another {name} ({getattr(existing, name)}, wanted "
+                f"{getattr(settings, name)}): choose another folder, or remove this one"
+            )
+        return existing
+    if path.exists() and any(path.iterdir()):
+        raise AtlasError(f"{path} is a folder with other files in it: choose an empty or a new one")
+    path.mkdir(parents=True, exist_ok=True)
+    write_settings(path, settings)
+    return settings
+
+
+def write_settings(path, settings):
+    with atomic_output(Path(path) / "atlas.json") as tmp:
+        tmp.write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
+
+
+def extensible(path, existing, settings):
+    """Whether a predictor's atlas can go on with more labels: none of its volumes has been predicted."""
+    fresh = len(missing_shards(path, settings)) == len(shard_files(settings))
+    return settings.predicted and fresh and existing.labels < settings.labels
+
+
+def more_labels(path, existing, settings):
+    """Go on with more labels, where no volume has been predicted yet: what is complete stays."""
+    full = shard_rows(dataclasses.replace(settings, method="exact"))
+    stale = [file for file in Path(path).glob("labels-*.npy") if len(np.load(file, mmap_mode="r")) < full]
+    stale.append(Path(path) / PREDICTOR_FILE)
+    if existing.labels < BASIS_LABELS:
+        stale.append(Path(path) / BASIS_FILE)
+    for file in stale:
+        file.unlink(missing_ok=True)
+    write_settings(path, settings)
+    return settings

@@ -1,0 +1,220 @@
+"""What decides the numbers of an atlas, its candidates, and the files that it is divided into."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+
+from latent_plugins.candidates import candidate_latents
+from latent_plugins.defaults import (
+    DEFAULT_CANDIDATES,
+    OVERSAMPLE,
+    STORED,
+    STORED_BY_ITERATION,
+    default_method,
+    paper_top_k,
+)
+from latent_plugins.fingerprint import fingerprint
+from latent_plugins.spaces import check_space, default_domain, default_space, get_space
+from latent_plugins.spectrum import METHODS
+
+FORMAT = 1
+# Rows of a shard: what an interruption loses at most. Pixels cost a thousand times what styles and predictions do. Part
+# of the format.
+CHEAP_SHARD_ROWS, SHARD_ROWS = 1000, 50
+
+PREDICTED = ("hybrid", "amortized")  # methods whose volumes a predictor gives
+WITH_BASIS = ("shared", "hybrid")
+BASIS_LABELS = 256  # latents that a basis is learned from
+HYBRID_DIRECTIONS = 8
+PREDICTOR_LABELS, FEWEST_LABELS = 5000, 100
+
+
+class AtlasError(ValueError):
+    """An atlas that cannot be used: unfinished, damaged, or made with another network or other settings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AtlasSettings:
+    """Everything that decides an atlas's numbers. `classes` is None for unconditional networks; `candidates` counts
+    per class. `max_memory` (bytes, None: automatic) is part of it: it decides which rows are computed together."""
+
+    network: str
+    z_dim: int
+    c_dim: int
+    space: str
+    domain: str
+    candidates: int
+    top_k: int
+    base: str
+    radius: float
+    seed: int
+    psi: float
+    cutoff: int | None
+    method: str
+    projection: int | None
+    classes: tuple | None
+    max_memory: int | None
+    format: int = FORMAT
+    oversample: int | None = None
+    iterations: int | None = None
+    basis: int | None = None
+    labels: int | None = None
+
+    @property
+    def predicted(self):
+        """Whether the volumes are a predictor's."""
+        return self.method in PREDICTED
+
+    def differences(self, other):
+        """The names of the settings in which two atlases differ in substance (the memory bound aside)."""
+        mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
+        return [name for name in mine if name != "max_memory" and mine[name] != theirs[name]]
+
+
+def make_settings(
+    generator,
+    *,
+    space=None,
+    candidates=None,
+    top_k=None,
+    domain=None,
+    base="prior",
+    radius=1.0,
+    seed=0,
+    psi=1,
+    cutoff=None,
+    method=None,
+    projection=256,
+    oversample=OVERSAMPLE,
+    iterations=1,
+    basis=None,
+    labels=None,
+    classes=None,
+    max_memory=None,
+):
+    """AtlasSettings for a generator, with its defaults filled in and every value checked.
+
+    top_k: singular values stored per candidate, by default all up to 128, of the methods subspace and shared up to 40;
+    of hybrid and amortized, whose volumes are those of one top_k, the papers' number. method: one of spectrum's,
+    `hybrid` or `amortized`; by default the cheaper one of exact and subspace. projection, oversample and iterations,
+    basis (its directions, by default 6 more than top_k, of hybrid 8) and labels (latents that a basis is learned from,
+    by default 256; spectra that a predictor learns from, by default 5,000) are for the methods that take them. classes:
+    class indices of a conditional network, by default all. Raises ValueError with the offending value and what would be
+    right.
+    """
+    name = check_space(generator, space or default_space(generator))
+    domain = domain or default_domain(generator)
+    if generator.c_dim == 0 and classes is not None:
+        raise ValueError("classes were given, but the network is unconditional")
+    if generator.c_dim > 0:
+        classes = tuple(range(generator.c_dim)) if classes is None else tuple(sorted(set(classes)))
+        bad = [k for k in classes if not 0 <= k < generator.c_dim]
+        if bad:
+            raise ValueError(f"class {bad[0]} is out of range, the network has classes 0 to {generator.c_dim - 1}")
+    base = generator.prior if base == "prior" else base
+    if base == "uniform" and domain == "sphere":
+        raise ValueError("on the sphere the prior is the uniform measure: use base prior, or domain gaussian")
+    if not radius > 0:
+        raise ValueError(f"the radius of the uniform base measure must be positive, not {radius}")
+    known = [*METHODS, *PREDICTED]
+    if method is not None and method not in known:
+        raise ValueError(f"unknown spectrum method {method!r}; known methods: {', '.join(known)}")
+    label = None if generator.c_dim == 0 else one_hot([0], generator.c_dim)
+    space_map = get_space(generator, name, c=label, domain=domain)
+    method = method or default_method(space_map, top_k)
+    limit = min(space_map.max_rank, projection) if method == "projected" else space_map.max_rank
+    if top_k is None and method in PREDICTED:
+        top_k = min(limit, paper_top_k(name, generator.family))
+    elif top_k is None:
+        top_k = min(limit, STORED_BY_ITERATION if method in ("subspace", "shared") else STORED)
+    if not 1 <= top_k <= limit:
+        raise ValueError(f"top-k {top_k} is outside 1 to {limit}, the rank of the space {name} here")
+    if basis is None:
+        basis = min(HYBRID_DIRECTIONS if method == "hybrid" else top_k + 6, space_map.in_dim)
+    if method == "shared" and not top_k <= basis <= space_map.in_dim:
+        raise ValueError(f"a basis of {basis} directions is outside {top_k} (top-k) to {space_map.in_dim}")
+    if method == "hybrid" and not 1 <= basis <= space_map.in_dim:
+        raise ValueError(f"a basis of {basis} directions is outside 1 to {space_map.in_dim}, the inputs of the space")
+    if method in PREDICTED and labels is None:
+        labels = PREDICTOR_LABELS
+    if method in PREDICTED and labels < FEWEST_LABELS:
+        raise ValueError(f"{labels} labels are too few to learn from: give at least {FEWEST_LABELS}")
+    if name == "z:w":
+        psi, cutoff = 1, None  # truncation scales every volume by the same factor, which no weight sees
+    candidates = DEFAULT_CANDIDATES[name] if candidates is None else candidates
+    if candidates < 1:
+        raise ValueError(f"the number of candidates must be positive, not {candidates}")
+    return AtlasSettings(
+        network=fingerprint(generator),
+        z_dim=generator.z_dim,
+        c_dim=generator.c_dim,
+        space=name,
+        domain=domain,
+        candidates=candidates,
+        top_k=top_k,
+        base=base,
+        radius=float(radius) if base == "uniform" else 1.0,
+        seed=seed,
+        psi=float(psi),
+        cutoff=cutoff,
+        method=method,
+        projection=projection if method == "projected" else None,
+        oversample=oversample if method == "subspace" else None,
+        iterations=iterations if method == "subspace" else None,
+        basis=basis if method in WITH_BASIS else None,
+        labels=(labels or BASIS_LABELS) if method in (*WITH_BASIS, *PREDICTED) else None,
+        classes=classes,
+        max_memory=max_memory,
+    )
+
+
+def one_hot(indices, n):
+    """Float32 labels [len(indices), n]."""
+    return torch.eye(n)[list(indices)]
+
+
+def shard_rows(settings):
+    """How many rows a full shard of an atlas has."""
+    return CHEAP_SHARD_ROWS if settings.space == "z:w" or settings.predicted else SHARD_ROWS
+
+
+def shard_files(settings):
+    """[(file name, class index or None, first row, last row + 1)] of an atlas, in order."""
+    shards, rows = [], shard_rows(settings)
+    for label in settings.classes or (None,):
+        prefix = "" if label is None else f"class{label:04d}-"
+        for number, start in enumerate(range(0, settings.candidates, rows)):
+            stop = min(start + rows, settings.candidates)
+            shards.append((f"{prefix}shard{number:05d}.npy", label, start, stop))
+    return shards
+
+
+def shard_map(generator, settings, label):
+    """The SpaceMap of a class of an atlas."""
+    c = None if label is None else one_hot([label], settings.c_dim)
+    return get_space(generator, settings.space, c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain)
+
+
+def read_settings(path):
+    """AtlasSettings of the folder `path`. Raises AtlasError when it is no atlas."""
+    header = Path(path) / "atlas.json"
+    try:
+        fields = json.loads(header.read_text())
+        if fields.get("classes") is not None:
+            fields["classes"] = tuple(fields["classes"])
+        if fields.get("format") != FORMAT:
+            raise AtlasError(f"{path}: an atlas of format {fields.get('format')}, this version reads {FORMAT}")
+        return AtlasSettings(**fields)
+    except FileNotFoundError:
+        raise AtlasError(f"{path}: no atlas (there is no atlas.json in it)") from None
+    except (AttributeError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise AtlasError(f"{header}: damaged ({error})") from None
+
+
+def candidates(settings, indices, label):
+    """The latents [len(indices), z_dim] of candidates of a class."""
+    return candidate_latents(
+        indices, settings.z_dim, seed=settings.seed, base=settings.base, radius=settings.radius, label=label
+    )

@@ -1,0 +1,16 @@
+"""Log-volumes predicted by a small network that has learned from computed ones."""
+
+from latent_plugins.predictor.agreement import Agreement, agreement
+from latent_plugins.predictor.fit import fit
+from latent_plugins.predictor.inputs import predictor_inputs
+from latent_plugins.predictor.volumes import PredictorError, VolumePredictor, load_predictor
+
+__all__ = [
+    "Agreement",
+    "PredictorError",
+    "VolumePredictor",
+    "agreement",
+    "fit",
+    "load_predictor",
+    "predictor_inputs",
+]
