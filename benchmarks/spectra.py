@@ -2,7 +2,10 @@
 
     python -m benchmarks.spectra --quick
 
-The embedded network, or with --resolution an untrained StyleGAN2. `paper` projects the output to 256 random orthonormal
+The embedded network, or with --resolution an untrained StyleGAN2. `hybrid` and `amortized` predict the volume after
+learning from --labels other latents, whose exact spectra are computed first; they are measured on latents that they
+have not seen. `bf16` and `tf32` (GPUs) are `subspace` with rougher products, `compiled` with those of torch.compile
+(--compile). `paper` projects the output to 256 random orthonormal
 dimensions, takes the gradient of one after the other, and decomposes the result; it runs on --paper-latents latents and
 its correlation is over these. `forwards` is the time in units of one evaluation of the same latents; the error is the
 mean difference of the log-volumes from the exact ones as a part of their mean size (a shift that all latents share
@@ -22,8 +25,12 @@ from scipy.stats import spearmanr
 
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
+from latent_plugins.atlas_settings import BASIS_LABELS, HYBRID_DIRECTIONS
+from latent_plugins.predictor import fit, predictor_inputs
+from latent_plugins.predictor.fit import STEPS
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
+from latent_plugins.spectrum.compiled import CompiledMap
 from latent_plugins.spectrum.projected import orthonormal_projection
 from latent_plugins.spectrum.shared import shared_basis
 
@@ -60,12 +67,42 @@ def subspace(space_map, x, top_k, basis):
     return spectrum(space_map, x, top_k=top_k, method="subspace", generator=seeded(0))
 
 
+def rough(precision):
+    def method(space_map, x, top_k, basis):
+        options = dict(method="subspace", generator=seeded(0), precision=precision)
+        return spectrum(space_map, x, top_k=top_k, **options)
+
+    return method
+
+
 def shared(space_map, x, top_k, basis):
-    return spectrum(space_map, x, top_k=top_k, method="shared", basis=basis)
+    return spectrum(space_map, x, top_k=top_k, method="shared", basis=basis, directions=directions(space_map, top_k))
 
 
-# name: function (space map, latents [N, in], top_k, learned basis [in, q]) → singular values [N, top_k]
+def directions(space_map, top_k):
+    return min(top_k + SPARE, space_map.in_dim)
+
+
+# name: function (space map, latents [N, in], top_k, learned basis) → singular values [N, top_k]
 METHODS = {"paper": paper, "projected": projected, "exact": exact, "subspace": subspace, "shared": shared}
+METHODS["bf16"] = rough("bf16")
+if torch.cuda.is_available():
+    METHODS["tf32"] = rough("tf32")
+
+
+class Predicted:
+    """A predictor that has learned from exact spectra: predicted volumes [N] of latents [N, in]."""
+
+    def __init__(self, space_map, x, volumes, q, steps):
+        self.options = {}
+        if q:
+            basis = shared_basis(space_map, x[:BASIS_LABELS], q, max_memory=None)
+            self.options = dict(basis=basis, directions=q)
+        self.space_map = space_map
+        self.predictor, _ = fit(predictor_inputs(space_map, x, **self.options), volumes, steps=steps)
+
+    def __call__(self, x):
+        return self.predictor(predictor_inputs(self.space_map, x, **self.options))[0]
 
 
 def untrained(resolution, z_dim, channels):
@@ -81,7 +118,7 @@ def latents(space_map, n, seed):
 
 
 def learn(space_map, x, top_k):
-    return shared_basis(space_map, x, min(top_k + SPARE, space_map.in_dim), max_memory=None)
+    return shared_basis(space_map, x, directions(space_map, top_k), max_memory=None)
 
 
 def warm_up():
@@ -121,31 +158,39 @@ def measured(function, *args):
 
 
 def log_volume(values):
-    return values.double().log().sum(dim=1)
+    """Of singular values [N, k], or predicted volumes [N] themselves."""
+    return values if values.ndim == 1 else values.double().log().sum(dim=1)
 
 
 def agreement(values, reference):
-    """(relative error, rank correlation or None) of the log-volumes of values [N, k] against the first N exact ones."""
+    """(relative error, rank correlation or None) of the log-volumes of values against the first N exact ones."""
     ours, theirs = log_volume(values), log_volume(reference[: len(values)])
     error = ((ours - theirs).abs().mean() / theirs.abs().mean()).item()
     return error, float(spearmanr(ours, theirs).statistic) if len(ours) > 2 else None
 
 
 @click.command(help=__doc__)
-@click.option("--quick", is_flag=True, help="36 latents, 14 for the papers' recipe and 24 to learn from, unless given.")
+@click.option(
+    "--quick", is_flag=True, help="24 latents, 8 for the papers' recipe, few labels and short training, unless given."
+)
 @click.option("--latents", "n", type=click.IntRange(1), help="Latents to take spectra at.  [default: 60]")
 @click.option("--paper-latents", type=click.IntRange(1), help="How many of them for `paper`.  [default: 20]")
 @click.option("--learn-latents", type=click.IntRange(1), help="Other latents to learn the basis from.  [default: 40]")
+@click.option("--labels", type=click.IntRange(100), help="Latents to train predictors on.  [default: 1500]")
+@click.option("--fresh", type=click.IntRange(10), help="Latents to measure predictors on.  [default: 200]")
+@click.option("--compile", "compiled", is_flag=True, help="Time `subspace` compiled, too.")
 @click.option("--network", default="mnist32", show_default=True)
 @click.option("--resolution", type=int, help="Take an untrained StyleGAN2 of this size instead of a network.")
 @click.option("--z-dim", type=int, default=512, show_default=True, help="Its latents' dimensions.")
 @click.option("--channels", type=int, default=32, show_default=True, help="Its largest number of channels.")
 @click.option("--space", default="pixel", show_default=True)
 @click.option("--top-k", type=click.IntRange(1), default=15, show_default=True)
-def main(quick, n, paper_latents, learn_latents, network, resolution, z_dim, channels, space, top_k):
-    n = n or (36 if quick else 60)
-    paper_latents = min(n, paper_latents or (14 if quick else 20))
-    learn_latents = learn_latents or (24 if quick else 40)
+def main(
+    quick, n, paper_latents, learn_latents, labels, fresh, compiled, network, resolution, z_dim, channels, space, top_k
+):
+    n = n or (24 if quick else 60)
+    paper_latents = min(n, paper_latents or (8 if quick else 20))
+    learn_latents = learn_latents or (16 if quick else 40)
     generator = untrained(resolution, z_dim, channels) if resolution else load_network(network)
     space_map = get_space(generator, space)
     x = latents(space_map, n, 0)
@@ -162,12 +207,28 @@ def main(quick, n, paper_latents, learn_latents, network, resolution, z_dim, cha
     for name, method in METHODS.items():
         rows = x[:paper_latents] if name == "paper" else x
         values, seconds, megabytes = measured(method, space_map, rows, top_k, basis)
-        runs[name] = values, seconds / len(rows), megabytes
+        runs[name] = values, seconds / len(rows), megabytes, runs["exact"][0] if "exact" in runs else None
+    if compiled:
+        faster = CompiledMap(space_map)
+        _, seconds, _ = measured(subspace, faster, x, top_k, basis)
+        print(f"compiling: {seconds:.0f} s")
+        values, seconds, megabytes = measured(subspace, faster, x, top_k, basis)
+        runs["compiled"] = values, seconds / len(x), megabytes, runs["exact"][0]
+    labels, fresh = labels or (150 if quick else 1500), fresh or (50 if quick else 200)
+    known, unseen = latents(space_map, labels, 2), latents(space_map, fresh, 3)
+    volumes, seconds, _ = measured(lambda: log_volume(exact(space_map, known, top_k, None)))
+    truth = log_volume(exact(space_map, unseen, top_k, None))
+    print(f"labels for the predictors: {labels} exact spectra, {seconds:.1f} s")
+    for name, q in (("hybrid", min(HYBRID_DIRECTIONS, space_map.in_dim)), ("amortized", 0)):
+        predicted, seconds, _ = measured(Predicted, space_map, known, volumes.numpy(), q, 300 if quick else STEPS)
+        print(f"training {name}: {seconds:.1f} s")
+        values, seconds, megabytes = measured(predicted, unseen)
+        runs[name] = values, seconds / len(unseen), megabytes, truth
     report = {}
     columns = f"{'s/latent':>9} {'ratio':>8} {'forwards':>9} {'rel. error':>11} {'Spearman':>9} {'MB':>6}"
     print(f"{'method':10} {'latents':>7} {columns}")
-    for name, (values, seconds, megabytes) in runs.items():
-        error, rank = agreement(values, runs["exact"][0])
+    for name, (values, seconds, megabytes, reference) in runs.items():
+        error, rank = agreement(values, runs["exact"][0] if reference is None else reference)
         ratio = seconds / runs["paper"][1]
         shown = "-" if rank is None else f"{rank:.5f}"
         cost = f"{seconds:9.4f} {ratio:8.4f} {seconds / forward:9.1f}"

@@ -9,7 +9,7 @@ from cli.progress import with_progress
 from dnnlib_compat.download import cache_folder
 from latent_plugins import atlas_build, distributed
 from latent_plugins.atlas import open_atlas
-from latent_plugins.atlas_settings import WITH_BASIS, AtlasError
+from latent_plugins.atlas_settings import HOW, WITH_BASIS, AtlasError
 
 
 def build_with_progress(generator, path, settings, min_spearman):
@@ -67,8 +67,14 @@ def learn_together(generator, path, settings, min_spearman):
 
 def cached_atlas_path(settings):
     """The folder of the cache for an atlas with these settings."""
-    fields = {name: value for name, value in vars(settings).items() if name != "max_memory"}
-    for name in ("oversample", "iterations", "basis", "labels"):  # what other methods do not have leaves no trace
+    fields = {name: value for name, value in vars(settings).items() if name not in HOW}
+    for name in (
+        "oversample",
+        "iterations",
+        "basis",
+        "labels",
+        "precision",
+    ):  # what other methods do not have leaves no trace
         if fields[name] is None:
             del fields[name]
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]

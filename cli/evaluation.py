@@ -35,7 +35,7 @@ from latent_plugins.samplers.mixture import MixtureSampler
 
 SAMPLER_OPTIONS = ("space", "top_k", "atlas_path", "replacement", "true_volumes")
 SAMPLER_OPTIONS += ("candidates", "domain", "method", "projection", "oversample", "iterations", "basis", "labels")
-SAMPLER_OPTIONS += ("min_spearman", "max_memory")
+SAMPLER_OPTIONS += ("min_spearman", "precision", "compile", "max_memory")
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 

@@ -15,6 +15,7 @@ from dnnlib_compat.pretrained import catalogue, default_name
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import PREDICTED
 from latent_plugins.spectrum import METHODS
+from latent_plugins.spectrum.precision import PRECISIONS
 
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no more
 
@@ -202,6 +203,16 @@ atlas_options = apply_options(
             show_default=True,
             metavar="R",
             help="Refuse predicted volumes whose rank correlation with held-out true ones is below.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="float32",
+            show_default=True,
+            help="Arithmetic of the products; tf32 and bf16 are for GPUs.",
+        ),
+        click.option(
+            "--compile", is_flag=True, help="Put the products through torch.compile: a minute that large atlases repay."
         ),
         click.option(
             "--max-memory",

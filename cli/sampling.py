@@ -15,7 +15,13 @@ from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.spaces import canonical_space, check_space, default_space
 
 IDLE_DEFAULTS = dict(
-    projection=256, oversample=8, iterations=1, min_spearman=MIN_SPEARMAN, replacement=False
+    projection=256,
+    oversample=8,
+    iterations=1,
+    precision="float32",
+    compile=False,
+    min_spearman=MIN_SPEARMAN,
+    replacement=False,
 )  # of options that always have a value
 
 

@@ -157,7 +157,7 @@ def spectra_of(generator, settings, label, indices, basis=None):
     options = dict(basis=basis, directions=settings.basis) if settings.method == "shared" else {}
     options |= {
         name: getattr(settings, name)
-        for name in ("projection", "oversample", "iterations")
+        for name in ("projection", "oversample", "iterations", "precision")
         if getattr(settings, name) is not None
     }
     if settings.method in ("projected", "subspace"):

@@ -1,6 +1,7 @@
 """What decides the numbers of an atlas, its candidates, and the files that it is divided into."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from latent_plugins.defaults import (
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.spaces import check_space, default_domain, default_space, get_space
 from latent_plugins.spectrum import METHODS
+from latent_plugins.spectrum.compiled import CompiledMap
+from latent_plugins.spectrum.precision import PRECISIONS
 
 FORMAT = 1
 # Rows of a shard: what an interruption loses at most. Pixels cost a thousand times what styles and predictions do. Part
 # of the format.
 CHEAP_SHARD_ROWS, SHARD_ROWS = 1000, 50
 
+HOW = ("max_memory", "compile")  # settings that decide how numbers are computed, and so their last bits
 PREDICTED = ("hybrid", "amortized")  # methods whose volumes a predictor gives
 WITH_BASIS = ("shared", "hybrid")
 BASIS_LABELS = 256  # latents that a basis is learned from
@@ -61,6 +65,8 @@ class AtlasSettings:
     iterations: int | None = None
     basis: int | None = None
     labels: int | None = None
+    precision: str | None = None
+    compile: bool | None = None
 
     @property
     def predicted(self):
@@ -68,9 +74,9 @@ class AtlasSettings:
         return self.method in PREDICTED
 
     def differences(self, other):
-        """The names of the settings in which two atlases differ in substance (the memory bound aside)."""
+        """The names of the settings in which two atlases differ in substance (how they are computed aside)."""
         mine, theirs = dataclasses.asdict(self), dataclasses.asdict(other)
-        return [name for name in mine if name != "max_memory" and mine[name] != theirs[name]]
+        return [name for name in mine if name not in HOW and mine[name] != theirs[name]]
 
 
 def make_settings(
@@ -91,6 +97,8 @@ def make_settings(
     iterations=1,
     basis=None,
     labels=None,
+    precision="float32",
+    compile=False,
     classes=None,
     max_memory=None,
 ):
@@ -100,9 +108,9 @@ def make_settings(
     of hybrid and amortized, whose volumes are those of one top_k, the papers' number. method: one of spectrum's,
     `hybrid` or `amortized`; by default the cheaper one of exact and subspace. projection, oversample and iterations,
     basis (its directions, by default 6 more than top_k, of hybrid 8) and labels (latents that a basis is learned from,
-    by default 256; spectra that a predictor learns from, by default 5,000) are for the methods that take them. classes:
-    class indices of a conditional network, by default all. Raises ValueError with the offending value and what would be
-    right.
+    by default 256; spectra that a predictor learns from, by default 5,000) are for the methods that take them.
+    precision: of the products (`spectrum`); compile: whether they go through torch.compile. classes: class indices of a
+    conditional network, by default all. Raises ValueError with the offending value and what would be right.
     """
     name = check_space(generator, space or default_space(generator))
     domain = domain or default_domain(generator)
@@ -121,6 +129,8 @@ def make_settings(
     known = [*METHODS, *PREDICTED]
     if method is not None and method not in known:
         raise ValueError(f"unknown spectrum method {method!r}; known methods: {', '.join(known)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; known ones: {', '.join(PRECISIONS)}")
     label = None if generator.c_dim == 0 else one_hot([0], generator.c_dim)
     space_map = get_space(generator, name, c=label, domain=domain)
     method = method or default_method(space_map, top_k)
@@ -165,6 +175,8 @@ def make_settings(
         iterations=iterations if method == "subspace" else None,
         basis=basis if method in WITH_BASIS else None,
         labels=(labels or BASIS_LABELS) if method in (*WITH_BASIS, *PREDICTED) else None,
+        precision=None if precision == "float32" else precision,
+        compile=compile or None,
         classes=classes,
         max_memory=max_memory,
     )
@@ -192,6 +204,17 @@ def shard_files(settings):
 
 
 def shard_map(generator, settings, label):
+    """The SpaceMap of a class of an atlas, or its CompiledMap."""
+    return compiled_map(generator, settings, label) if settings.compile else plain_map(generator, settings, label)
+
+
+@functools.lru_cache(maxsize=4)
+def compiled_map(generator, settings, label):
+    """The CompiledMap of a class of an atlas: one for all shards, since compiling takes long."""
+    return CompiledMap(plain_map(generator, settings, label))
+
+
+def plain_map(generator, settings, label):
     """The SpaceMap of a class of an atlas."""
     c = None if label is None else one_hot([label], settings.c_dim)
     return get_space(generator, settings.space, c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain)

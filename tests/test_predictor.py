@@ -1,7 +1,6 @@
 """Predicted log-volumes: what they are learned from, how good they say they are, and atlases made of them."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ def network():
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch):
-    monkeypatch.setattr(sys.modules[fit.__module__], "STEPS", 500)
+    monkeypatch.setitem(fit.__kwdefaults__, "steps", 500)
 
 
 @pytest.fixture(scope="module")

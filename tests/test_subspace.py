@@ -12,6 +12,7 @@ from test_spectrum import FunctionMap, bent_map
 from dnnlib_compat.loader import load_network
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
+from latent_plugins.spectrum.compiled import CompiledMap
 from latent_plugins.spectrum.composition import Products
 from latent_plugins.spectrum.products import (
     jacobian_columns,
@@ -297,3 +298,42 @@ def test_a_basis_has_as_many_directions_as_the_space_allows(tiny, q):
 def test_a_basis_needs_a_finite_jacobian():
     with pytest.raises(ValueError, match="no latent to learn a basis from has a finite Jacobian"):
         shared_basis(bent_map(6, 4), torch.full([2, 6], math.nan), 2, max_memory=None)
+
+
+def test_compiled_products_fall_back_in_one_line(monkeypatch):
+    """The numbers of the plain map, by a compiler that works and by one that does not."""
+    space_map = get_space(small_stylegan2(z_dim=24, w_dim=24), "pixel")
+    x = latents(space_map, 3)
+    expected = spectrum(space_map, x, top_k=4, method="subspace", generator=seeded())
+    calls = []
+
+    def works(function, **options):
+        return lambda *args: calls.append(function) or function(*args)
+
+    def fails(function, **options):
+        def compiled(*args):
+            raise RuntimeError("no compiler found\nand more")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", works)
+    ours = spectrum(CompiledMap(space_map), x, top_k=4, method="subspace", generator=seeded())
+    assert torch.equal(ours, expected) and len(calls) == 3
+    monkeypatch.setattr(torch, "compile", fails)
+    with pytest.warns(
+        UserWarning, match=r"torch.compile does not work here \(no compiler found\): products run"
+    ) as told:
+        ours = spectrum(CompiledMap(space_map), x, top_k=4, method="subspace", generator=seeded())
+    assert torch.equal(ours, expected) and len(told) == 2  # one for each kind of product
+
+
+def test_half_precision_is_asked_for_and_costs_digits():
+    space_map = get_space(small_stylegan2(z_dim=24, w_dim=24), "pixel")
+    x = latents(space_map, 3)
+    exact = spectrum(space_map, x, top_k=4)
+    torch.testing.assert_close(spectrum(space_map, x, top_k=4, precision="tf32"), exact)  # a CPU knows no TF32
+    rough = spectrum(space_map, x, top_k=4, precision="bf16")
+    assert rough.dtype == torch.float32
+    assert 1e-4 < ((rough - exact).abs() / exact).max() < 0.5
+    with pytest.raises(ValueError, match="unknown precision 'fp8'; known ones: float32, tf32, bf16"):
+        spectrum(space_map, x, top_k=4, precision="fp8")

@@ -11,7 +11,7 @@ import torch
 
 from latent_plugins.metrics import image_transforms
 from latent_plugins.metrics.path_length import fresh_noise, restored
-from latent_plugins.spectrum.memory import full_precision
+from latent_plugins.spectrum.precision import full_precision
 
 KINDS = ("eqt_int", "eqt_frac", "eqr")
 MAX_TRANSLATION = 0.125  # of the image's width, in either direction
@@ -49,7 +49,7 @@ def equivariance_errors(generator, z, c, *, kind, parameters, noise_seed=None):
     transform = generator.input_transform
     if transform is None:
         raise ValueError("this network takes no image transforms; the metric is for StyleGAN3")
-    with full_precision(), restored([transform]), fresh_noise(generator, noise_seed):
+    with full_precision(transform.device), restored([transform]), fresh_noise(generator, noise_seed):
         ws = generator.mapping(z, c)
         transform.copy_(torch.eye(3))
         original = generator.synthesis(ws, noise_mode="const")

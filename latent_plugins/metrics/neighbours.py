@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from latent_plugins.spectrum.memory import full_precision
+from latent_plugins.spectrum.precision import full_precision
 
 MAX_MEMORY = 1 << 29
 # A distance of a block, and what searching it takes.
@@ -286,7 +286,7 @@ def kth_neighbour_distances(x, k, *, dtype=torch.float32, max_memory=MAX_MEMORY,
     size = block_size(max_memory, x.shape[1], dtype)
     nearest = _Nearest(len(x), k + SPARE, dtype, x.device)
     total = sum((s.stop - s.start) * (len(x) - s.start) for s in _spans(len(x), size))
-    with full_precision():
+    with full_precision(x.device):
         _run(progress(_search(points, nearest, dtype, size), total, "distances between neighbours"))
     distances = _kth(x, everyone, nearest, k)
 
@@ -374,6 +374,6 @@ def ball_memberships(
     if any(balls.blurred(dtype) for balls in families):
         dtype = torch.float64  # one product in float64 costs less than most distances again
     size = block_size(max_memory, a.shape[1], dtype)
-    with full_precision():
+    with full_precision(a.device):
         _run(progress(_walk(*sides, families, dtype, size), len(a) * len(b), "distances between the sets"))
     return [balls.membership() for balls in families]

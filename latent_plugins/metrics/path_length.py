@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from latent_plugins.spectrum.memory import full_precision
+from latent_plugins.spectrum.precision import full_precision
 
 # Official name: space of the path, where on it (`full`: t uniform in [0, 1]; `end`: t = 0), centre crop (for faces).
 PATH_METRICS = {
@@ -77,7 +77,7 @@ def path_distances(generator, lpips, z0, z1, t, c, *, space, crop, epsilon=1e-4,
     if space not in ("w", "z"):
         raise ValueError(f"space must be w or z, not {space!r}")
     t, c = t.to(z0.dtype).unsqueeze(1), torch.cat([c, c])
-    with full_precision(), fresh_noise(generator, noise_seed):
+    with full_precision(z0.device), fresh_noise(generator, noise_seed):
         if space == "w":
             w0, w1 = generator.mapping(torch.cat([z0, z1]), c).chunk(2)
             ws = torch.cat([torch.lerp(w0, w1, s.unsqueeze(2)) for s in (t, t + epsilon)])

@@ -12,11 +12,11 @@ MOST_INPUTS = 512  # more than so many are rotated to their leading principal co
 HELD_OUT = 0.1  # of the labels to calibrate the uncertainty, and as many to measure the result
 
 
-def fit(inputs, volumes, *, seed=0, watch=iter):
+def fit(inputs, volumes, *, seed=0, steps=STEPS, watch=iter):
     """(VolumePredictor, Agreement on held-out rows) from inputs [N, F] and log-volumes [N] in nats.
 
     The last tenth of the usable rows is held out for the figures, the tenth before it scales the predicted
-    uncertainty, the rest is learned from. Rows that are not finite are left out. Raises ValueError for fewer than 50
+    uncertainty, the rest is learned from in `steps` steps. Rows that are not finite are left out. Raises ValueError for fewer than 50
     usable rows.
     """
     volumes = torch.as_tensor(np.asarray(volumes, dtype=np.float64))
@@ -30,7 +30,7 @@ def fit(inputs, volumes, *, seed=0, watch=iter):
     center, matrix = standardisation(inputs[learn])
     level, spread = volumes[learn].mean(), volumes[learn].std().clamp(min=1e-6)
     x, y = ((inputs - center) @ matrix).float(), ((volumes - level) / spread).float()
-    network = train(x[learn], y[learn], seed=seed, steps=STEPS, watch=watch)
+    network = train(x[learn], y[learn], seed=seed, steps=steps, watch=watch)
     mean, deviation = combined(network, x[scale])
     temperature = ((y[scale] - mean) / deviation).square().mean().sqrt().clamp(min=1e-3)
     predictor = VolumePredictor(network, center, matrix, level, spread, temperature.double())

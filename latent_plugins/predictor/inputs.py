@@ -7,7 +7,8 @@ with the energies 0.955: how much each feature map carries tells how much the ne
 import torch
 
 from latent_plugins.spectrum.composition import parts_of
-from latent_plugins.spectrum.memory import bytes_per_row, full_precision, plan_chunks
+from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
+from latent_plugins.spectrum.precision import full_precision
 from latent_plugins.spectrum.shared import shared_products
 
 FLOOR = 1e-12  # keeps the log of a silent channel, or of an empty direction, finite
@@ -21,7 +22,7 @@ def predictor_inputs(space_map, x, *, basis=None, directions=None, max_memory=No
     and with a basis of `shared_basis` (the method hybrid) `sketch` of `directions` products. max_memory: as in
     `spectrum`.
     """
-    with full_precision():
+    with full_precision(x.device):
         parts = [x.cpu(), channel_energies(space_map, x, max_memory).cpu()]
         if parts_of(space_map) is not None:
             parts.append(parts_of(space_map)[0](x).cpu())

@@ -7,7 +7,7 @@ import torch
 
 from latent_plugins.spectrum.composition import parts_of
 from latent_plugins.spectrum.exact import exact
-from latent_plugins.spectrum.memory import full_precision
+from latent_plugins.spectrum.precision import arithmetic
 from latent_plugins.spectrum.projected import projected
 from latent_plugins.spectrum.shared import number_of_directions, shared
 from latent_plugins.spectrum.subspace import subspace
@@ -28,6 +28,7 @@ def spectrum(
     iterations=1,
     basis=None,
     directions=None,
+    precision="float32",
 ):
     """The `top_k` largest singular values of the Jacobian of `space_map` at each row of x.
 
@@ -38,7 +39,7 @@ def spectrum(
     `shared_basis`).
     generator: torch.Generator (CPU) of the random projection or of the first directions. max_memory: bound in bytes for
     tensors that the products keep alive (the allocator and the convolutions' workspace come on top); None:
-    `automatic_memory`.
+    `automatic_memory`. precision: one of PRECISIONS that the products are computed in.
 
     Returns [N, top_k] float32, descending, computed in float64 from the float32 Jacobian. Raises ValueError for an
     unknown method, a top_k beyond the rank or beyond what the method keeps, a basis that is missing or does not fit, or
@@ -60,7 +61,7 @@ def spectrum(
     elif method == "shared":
         check_basis(space_map, basis, directions, top_k)
         options.update(basis=basis, directions=directions)
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), arithmetic(precision, x.device):
         return METHODS[method](space_map, x, top_k=top_k, **options)
 
 

@@ -1,6 +1,5 @@
 """How much a differentiated map keeps alive, and how many rows fit a memory bound."""
 
-import contextlib
 import os
 
 import torch
@@ -73,14 +72,3 @@ def plan_chunks(n, directions, row_bytes, jacobian_bytes, max_memory, device=Non
     if per_latent <= max_memory:
         return min(n, max_memory // per_latent), directions
     return 1, min(directions, (max_memory - jacobian_bytes) // row_bytes)
-
-
-@contextlib.contextmanager
-def full_precision():
-    """TF32 off: spectra need all of float32's digits."""
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn

@@ -3,6 +3,8 @@
 import torch
 from torch.func import jvp, vjp, vmap
 
+from latent_plugins.spectrum.compiled import product
+
 
 def jacobian_columns(space_map, x, directions):
     """J(x_n) v_m for every row x_n of x [N, in] and every direction v_m of [M, in]: [N, out, M], forward mode.
@@ -10,6 +12,10 @@ def jacobian_columns(space_map, x, directions):
     The primal pass is shared by all directions.
     """
 
+    return product(_columns, space_map, x, directions)
+
+
+def _columns(space_map, x, directions):
     def column(v):
         return jvp(space_map, (x,), (v.expand_as(x),))[1]
 
@@ -18,6 +24,10 @@ def jacobian_columns(space_map, x, directions):
 
 def jacobian_rows(space_map, x, directions):
     """u_mᵀ J(x_n) for every row x_n of x [N, in] and every direction u_m of [M, out]: [N, M, in], reverse mode."""
+    return product(_rows, space_map, x, directions)
+
+
+def _rows(space_map, x, directions):
     y, pullback = vjp(space_map, x)
     return vmap(lambda u: pullback(u.expand_as(y))[0], in_dims=0, out_dims=1)(directions)
 
@@ -28,11 +38,19 @@ def jacobian_columns_each(space_map, x, directions):
     The primal pass is shared by all directions. (torch.func.linearize gives the same numbers, but traces the map anew
     for every batch, which takes longer than the products.)
     """
+    return product(_columns_each, space_map, x, directions)
+
+
+def _columns_each(space_map, x, directions):
     return vmap(lambda v: jvp(space_map, (x,), (v,))[1], in_dims=2, out_dims=2)(directions)
 
 
 def jacobian_rows_each(space_map, x, directions):
     """u_nmᵀ J(x_n) for every row x_n of x [N, in] and its own directions [N, M, out]: [N, M, in], reverse mode."""
+    return product(_rows_each, space_map, x, directions)
+
+
+def _rows_each(space_map, x, directions):
     _, pullback = vjp(space_map, x)
     return vmap(lambda u: pullback(u)[0], in_dims=1, out_dims=1)(directions)
 

@@ -9,7 +9,8 @@ correlation with exact volumes rises from 0.9976 for a basis in z to 0.9996.
 import torch
 
 from latent_plugins.spectrum.composition import Products, first_part_bytes, parts_of, pulled_back
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, full_precision, plan_chunks
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
+from latent_plugins.spectrum.precision import full_precision
 from latent_plugins.spectrum.products import jacobian_columns, top_singular_values
 
 # Columns of a composition's basis for each direction: the part of the mean metric that a pull-back may weigh.
@@ -33,7 +34,7 @@ def mean_metric(space_map, x, q, *, max_memory):
     if not 1 <= q <= space_map.in_dim:
         raise ValueError(f"a basis of {q} directions is outside 1 to {space_map.in_dim}, the inputs of the space")
     parts = parts_of(space_map)
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), full_precision(x.device):
         if parts is not None:
             first, second = parts
             return sum(map(_sum_of_metrics, _grams(second, first(x), max_memory))) / len(x)
