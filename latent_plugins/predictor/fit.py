@@ -16,8 +16,8 @@ def fit(inputs, volumes, *, seed=0, steps=STEPS, watch=iter):
     """(VolumePredictor, Agreement on held-out rows) from inputs [N, F] and log-volumes [N] in nats.
 
     The last tenth of the usable rows is held out for the figures, the tenth before it scales the predicted
-    uncertainty, the rest is learned from in `steps` steps. Rows that are not finite are left out. Raises ValueError for fewer than 50
-    usable rows.
+    uncertainty, the rest is learned from in `steps` steps. Rows that are not finite are left out. Raises ValueError for
+    fewer than 50 usable rows.
     """
     volumes = torch.as_tensor(np.asarray(volumes, dtype=np.float64))
     usable = torch.isfinite(volumes) & torch.isfinite(inputs).all(dim=1)
