@@ -1,0 +1,123 @@
+"""A generator for anybody's loop whose latents go through a sampler."""
+
+import copy
+import hashlib
+
+import torch
+
+from latent_plugins.samplers.base import Sampler
+
+SIZES = ("z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels")
+KEY_BYTES = 4  # NumPy's seeds, and with them official latents, end at 32 bits
+
+
+def attach(generator, sampler):
+    """A module with the official interface, G(z, c, …), G.mapping(z, c, …), G.synthesis(ws, …), that samples better.
+
+    generator: one of this package's Generators, or a network that somebody else's checkout loaded: a module with z_dim,
+    c_dim and forward, and mapping and synthesis where it has styles. sampler: a Sampler for the same network. A
+    caller's Gaussian z is taken as the source of randomness alone: see AttachedGenerator.
+
+    Raises ValueError for a network without sizes of z and c.
+    """
+    missing = [name for name in ("z_dim", "c_dim") if not isinstance(getattr(generator, name, None), int)]
+    if missing:
+        raise ValueError(
+            f"a network of the class {type(generator).__name__} has no {missing[0]}, so it is no generator"
+        )
+    return AttachedGenerator(generator, sampler).train(generator.training)
+
+
+def latent_keys(z):
+    """A 32-bit number for every row of z [N, d]: a hash of its float32 bytes, so that equal rows have equal numbers.
+
+    Among 50,000 different latents about 0.3 pairs share a number.
+    """
+    rows = z.detach().to("cpu", torch.float32).contiguous().numpy()
+    return [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=KEY_BYTES).digest(), "little") for row in rows]
+
+
+def independent(sampler):
+    """A twin of a sampler whose draws for different seeds are independent, whatever the seeds.
+
+    A sampler with the attribute `replacement` draws with replacement from now on; so do samplers that it is made of.
+    """
+    twin = copy.copy(sampler)
+    if hasattr(twin, "replacement"):
+        twin.replacement = True
+    for name, part in vars(twin).items():
+        if isinstance(part, Sampler):
+            setattr(twin, name, independent(part))
+    return twin
+
+
+class Source:
+    """Callable (z, c) → the sampler's latents for the keys of z's rows, on z's device.
+
+    Copies of a network share it: samplers do not change, and their atlases can be large.
+    """
+
+    def __init__(self, sampler, c_dim):
+        self.sampler, self.c_dim = independent(sampler), c_dim
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __call__(self, z, c):
+        return self.sampler.draw(latent_keys(z), c if self.c_dim else None).z.to(z.device)
+
+
+class AttachedMapping(torch.nn.Module):
+    """The mapping network behind a Source. Whatever else is asked of it (w_avg, num_ws, …), the network answers."""
+
+    def __init__(self, mapping, source):
+        super().__init__()
+        self.network, self.source = mapping, source
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "network" or name.startswith("__"):
+                raise
+            return getattr(self.network, name)
+
+    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, update_emas=False, **kwargs):
+        """ws [N, num_ws, w_dim] of the latents that the sampler draws for z [N, z_dim] and c [N, c_dim]."""
+        options = official_options(truncation_psi, truncation_cutoff, update_emas)
+        return self.network(self.source(z, c), c, **options, **kwargs)
+
+
+class AttachedGenerator(torch.nn.Module):
+    """A generator whose `forward` and `mapping` draw through a sampler.
+
+    The bytes of a row of z are hashed to a seed, and the network gets the sampler's latent for that seed and label: the
+    same z gives the same image in every batch, and Gaussian z give independent draws of the sampler. Nothing flows back
+    to z, and images are no continuous function of it: interpolation and projection need the generator itself.
+    `generator` is the network; it moves, freezes and is copied with this module.
+    """
+
+    def __init__(self, generator, sampler):
+        super().__init__()
+        self.generator, self.source = generator, Source(sampler, generator.c_dim)
+        for name in SIZES:
+            if hasattr(generator, name):
+                setattr(self, name, getattr(generator, name))
+        if hasattr(generator, "mapping"):
+            self.mapping = AttachedMapping(generator.mapping, self.source)
+
+    @property
+    def synthesis(self):
+        """The generator's own synthesis network."""
+        return self.generator.synthesis
+
+    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, update_emas=False, **synthesis_kwargs):
+        """Images [N, C, H, W] of the latents that the sampler draws for z [N, z_dim] and c [N, c_dim]."""
+        options = official_options(truncation_psi, truncation_cutoff, update_emas)
+        return self.generator(self.source(z, c), c, **options, **synthesis_kwargs)
+
+
+def official_options(truncation_psi, truncation_cutoff, update_emas):
+    """Keyword arguments for a network. update_emas, which only some know, is named only where it says something."""
+    options = dict(truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+    return options | ({"update_emas": True} if update_emas else {})

@@ -1,0 +1,174 @@
+"""Markov chains over latents whose proposals leave the prior in balance."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from latent_plugins.chains.diagnostics import Chains
+from latent_plugins.chains.moves import (
+    autoregressive,
+    check_domain,
+    check_rho,
+    evaluate,
+    hamiltonian,
+    log_ratio,
+    rescaled,
+    step_noise,
+)
+
+# Acceptance that the warm-up aims at, for all moves. Hamiltonian moves do best near 0.65 on smooth targets (Beskos et
+# al. 2013), but the log-volume of a piecewise affine map jumps from region to region: small steps gain nothing there.
+TARGET_ACCEPTANCE = 0.35
+SMALLEST_BETA = 1e-4
+
+
+@dataclasses.dataclass
+class State:
+    """Where chains are: z float64 [n, d], its log-volume [n], and what the surrogate says of it [n], 0 without one."""
+
+    z: np.ndarray
+    volume: np.ndarray
+    guess: np.ndarray
+
+
+@dataclasses.dataclass
+class Kernel:
+    """One Metropolis–Hastings step with target p(z)·volume(z)^ρ, for many chains at once.
+
+    surrogate: callable like log_volume, cheap; with it a proposal is first accepted or rejected by the surrogate's
+    volume, and only then, for those promoted, corrected by the true one ("Markov chain Monte Carlo using an
+    approximation", Christen and Fox 2005). gradient: callable z → ∇ surrogate log-volume [N, d] for Hamiltonian moves
+    of `leaps` leaps; None: the autoregressive move. spread: standard deviation of the log of a chain's step size, drawn
+    anew in every step. `evaluations` counts true volumes.
+    """
+
+    log_volume: object
+    domain: str
+    seed: int
+    surrogate: object = None
+    gradient: object = None
+    leaps: int = 1
+    spread: float = 0.3
+    evaluations: int = 0
+
+    def __post_init__(self):
+        check_domain(self.domain)
+        if self.leaps < 1:
+            raise ValueError(f"a Hamiltonian move makes at least one leap, not {self.leaps}")
+
+    def enter(self, z):
+        """The State at z [n, d]. Raises ValueError for z that is no finite matrix."""
+        z = np.array(z, dtype=np.float64)
+        if z.ndim != 2 or not np.isfinite(z).all():
+            raise ValueError(f"chains start at finite latents [chains, z_dim], not at these of shape {list(z.shape)}")
+        z = rescaled(z) if self.domain == "sphere" else z
+        return State(z, self._volumes(z, np.arange(len(z))), self._guesses(z))
+
+    def step(self, state, chains, number, rho, beta):
+        """Move the State by step `number`; the chains' chances of acceptance [n] (0 where not promoted).
+
+        chains: their numbers [n]; beta: step sizes [n] in (0, 1].
+        """
+        noise = step_noise(chains, number, state.z.shape[1], seed=self.seed)
+        size = np.minimum(beta * np.exp(self.spread * noise.spread), 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):  # a wild gradient throws a chain out of all bounds
+            z, ratio = self._propose(state.z, noise.xi, size, rho)
+            promoted = np.isfinite(z.astype(np.float32)).all(axis=1) & np.isfinite(ratio)
+        z = np.where(promoted[:, None], z, state.z)
+        guess = self._guesses(z)
+        if self.surrogate is not None:
+            gain = rho * (guess - state.guess)
+            promoted &= np.log(noise.promote) < gain + ratio
+            ratio = -gain
+        volume = self._volumes(z, np.flatnonzero(promoted))
+        ratio = np.where(promoted, ratio + log_ratio(rho, volume, state.volume), -np.inf)
+        accepted = np.log(noise.accept) < ratio
+        for mine, proposed in ((state.z, z), (state.volume, volume), (state.guess, guess)):
+            mine[accepted] = proposed[accepted]
+        return np.exp(np.minimum(ratio, 0.0))
+
+    def _propose(self, z, xi, size, rho):
+        if self.gradient is None:
+            return autoregressive(z, xi, size, self.domain)
+        return hamiltonian(z, xi, size, self.domain, functools.partial(self._force, rho), self.leaps)
+
+    def _force(self, rho, z):
+        return rho * evaluate(self.gradient, z)
+
+    def _volumes(self, z, rows):
+        volume = np.full(len(z), np.nan)
+        if len(rows):
+            volume[rows] = evaluate(self.log_volume, z[rows])
+            self.evaluations += len(rows)
+        return volume
+
+    def _guesses(self, z):
+        # Any finite function will do for a surrogate, so one number stands for those that are none.
+        if self.surrogate is None:
+            return np.zeros(len(z))
+        return np.nan_to_num(evaluate(self.surrogate, z), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def adapted(log_beta, chance, step):
+    """Robbins–Monro: log β moved towards TARGET_ACCEPTANCE by a step that falls like t^−0.6."""
+    gain = 2.0 * (step + 1) ** -0.6
+    return np.clip(log_beta + gain * (chance - TARGET_ACCEPTANCE), np.log(SMALLEST_BETA), 0.0)
+
+
+def pcn(
+    log_volume,
+    z0,
+    *,
+    rho,
+    steps,
+    domain,
+    warmup=200,
+    beta=0.3,
+    seed=0,
+    thin=1,
+    anneal=0.0,
+    surrogate=None,
+    gradient=None,
+    leaps=1,
+    spread=0.3,
+    first=0,
+):
+    """Chains with the stationary law π(z) ∝ p(z)·volume(z)^ρ from z0 [chains, d], as Chains.
+
+    warmup: steps before the first that counts. In them every chain's β, from `beta` on, is adapted towards an
+    acceptance of 0.35; afterwards it stays at the geometric mean of the warm-up's second half.
+    anneal: share of the warm-up over which ρ rises from 0, linearly. thin: every so many draws one is kept. surrogate,
+    gradient, leaps, spread: see Kernel. seed, first: chain j takes the random numbers (seed, first + j), so that chains
+    are the same whatever others run beside them, as far as log_volume itself gives the same for a row in any batch.
+
+    Raises ValueError for values out of range.
+    """
+    check_rho(rho)
+    if warmup < 0 or not 1 <= thin <= steps:
+        raise ValueError(f"warmup {warmup} must not be negative, and thin {thin} lies between 1 and the steps, {steps}")
+    if not 0 < beta <= 1 or not 0 <= anneal <= 1:
+        raise ValueError(f"beta {beta} lies above 0, anneal {anneal} from 0 on, both up to 1")
+    kernel = Kernel(log_volume, domain, seed, surrogate, gradient, leaps, spread)
+    state = kernel.enter(z0)
+    n, d = state.z.shape
+    chains = np.arange(first, first + n)
+    log_beta, tail = np.full(n, np.log(beta)), []
+    for step in range(warmup):
+        annealed = rho * min(1.0, (step + 1) / (anneal * warmup)) if anneal else rho
+        inside = np.isfinite(state.volume)
+        chance = kernel.step(state, chains, step, annealed, np.exp(log_beta))
+        # Where there is no volume, acceptance says nothing of the step size.
+        log_beta = adapted(log_beta, np.where(inside, chance, TARGET_ACCEPTANCE), step)
+        if step >= warmup // 2:
+            tail.append(log_beta)
+    if warmup:
+        log_beta = np.mean(tail, axis=0)
+    kept = steps // thin
+    z, volume = np.empty((n, kept, d), dtype=np.float32), np.empty((n, kept))
+    acceptance = np.zeros(n)
+    for step in range(steps):
+        acceptance += kernel.step(state, chains, warmup + step, rho, np.exp(log_beta)) / steps
+        if (step + 1) % thin == 0:
+            z[:, step // thin], volume[:, step // thin] = state.z, state.volume
+    return Chains(z, volume, acceptance, np.exp(log_beta), kernel.evaluations)

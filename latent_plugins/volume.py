@@ -1,0 +1,43 @@
+"""The log-volume of a map at any latent, computed when it is asked for."""
+
+import numpy as np
+import torch
+
+from latent_plugins.atlas import LOG_EPSILON
+from latent_plugins.candidates import PROJECTION, integer_key
+from latent_plugins.spectrum import spectrum
+
+
+def log_volumes(sigma):
+    """Σ log(σ_i + ε) of every row of singular values [N, k]: float64 [N], NaN where all are zero or one not finite."""
+    sigma = np.asarray(sigma, dtype=np.float64)
+    usable = np.isfinite(sigma).all(axis=1) & (sigma > 0).any(axis=1)
+    volume = np.full(len(sigma), np.nan)
+    volume[usable] = np.log(sigma[usable] + LOG_EPSILON).sum(axis=1)
+    return volume
+
+
+class LogVolume:
+    """Callable z [N, z_dim] → log-volume float64 [N]: what an atlas holds for its candidates, at any latent.
+
+    space_map: a SpaceMap; top_k, method, max_memory and `options` as for `spectrum`. Random directions of a method come
+    from `seed` and are the same in every call, so that volumes compare; they are those of an atlas with this seed. NaN
+    marks latents whose spectrum is zero or not finite. `evaluations` counts the latents computed so far.
+
+    Raises ValueError, when called, for what `spectrum` refuses.
+    """
+
+    def __init__(self, space_map, top_k, method="exact", max_memory=None, *, seed=0, **options):
+        self.space_map, self.top_k, self.method = space_map, top_k, method
+        self.options = dict(max_memory=max_memory, **options)
+        self.key = integer_key(0, seed=seed, stream=PROJECTION)
+        self.evaluations = 0
+
+    def __call__(self, z):
+        z = torch.as_tensor(z, dtype=torch.float32, device=self.space_map.c.device)
+        with torch.no_grad():
+            x = self.space_map.enter(z)
+        directions = torch.Generator().manual_seed(self.key)
+        sigma = spectrum(self.space_map, x, top_k=self.top_k, method=self.method, generator=directions, **self.options)
+        self.evaluations += len(z)
+        return log_volumes(sigma.cpu().numpy())
