@@ -1,23 +1,25 @@
-"""Load a pre-trained generator from a file, a folder, an address or a short name."""
+"""Load a pre-trained generator, or its discriminator, from a file, a folder, an address or a short name."""
 
 import os
 
 from dnnlib_compat import checkpoint_networks, formats, stylegan_pickles, tf_networks
 from dnnlib_compat.assemble import assemble
 from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.networks.interface import Generator
 from dnnlib_compat.plain_files import read_npz, read_safetensors
 from dnnlib_compat.pretrained import catalogue, locate
 from dnnlib_compat.unpickle import read_pickle
 
 
 def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
-    """The generator of `source`, in evaluation mode, float32, without gradients of its own.
+    """The generator of `source`, or its discriminator, in evaluation mode, float32, without gradients of its own.
 
     source: a short name of the catalogue, an http(s) address, a file, or a folder of weights. Files: official PyTorch
     pickles of StyleGAN2-ADA and StyleGAN3; TensorFlow pickles of StyleGAN2 and ProGAN; state dicts of BigGAN-PyTorch
     (BigGAN and BigGAN-deep); pytorch-pretrained-BigGAN's `pytorch_model.bin` with its `config.json`; NVAE checkpoints;
-    this project's own `.npz` and `.safetensors`. key: which network of an official PyTorch pickle. Nothing from a file
-    is executed, unless `allow_code` says so: then a pickle's own source code runs with your rights.
+    this project's own `.npz` and `.safetensors`. key: which network of an official PyTorch pickle: "G_ema", "G" or "D",
+    the StyleGAN2Discriminator that both releases train with. Nothing from a file is executed, unless `allow_code` says
+    so: then a pickle's own source code runs with your rights, and the network is a generator.
 
     Raises NetworkFileError (a ValueError) for a file that cannot be used, ValueError for an unknown name, OSError when
     a file or address cannot be read; each with one line that names the cause.
@@ -36,6 +38,8 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
         network = load_with_code(path, key)
     else:
         network = from_pickle(read_pickle(path), key, path)
+    if isinstance(network, Generator) == (key == "D"):
+        raise NetworkFileError(f"{path}: a {network.family}, not what key {key!r} asks for; discriminators have 'D'")
     return network.eval().requires_grad_(False).to(device)
 
 

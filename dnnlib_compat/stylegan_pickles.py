@@ -4,12 +4,17 @@ import inspect
 
 from dnnlib_compat.assemble import ALLOW_CODE_HINT, assemble
 from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
 from dnnlib_compat.unpickle import PersistentRecord
 
 # A family is told by the class names inside a pickle; the record of the whole network says only "Generator".
-FAMILY_MARKS = {"SynthesisInput": StyleGAN3Generator, "SynthesisBlock": StyleGAN2Generator}
+FAMILY_MARKS = {
+    "SynthesisInput": StyleGAN3Generator,
+    "SynthesisBlock": StyleGAN2Generator,
+    "DiscriminatorEpilogue": StyleGAN2Discriminator,
+}
 
 # What the constructors set themselves, so no file may.
 DERIVED_ARGUMENTS = {"self", "z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels"}
@@ -33,7 +38,8 @@ def select_record(content, key, path):
 def build_from_record(record, path):
     """Our own network with the constructor arguments and tensors of an official one."""
     family = family_of(record, path)
-    kwargs = constructor_arguments(record, family, path)
+    arguments = discriminator_arguments if family is StyleGAN2Discriminator else generator_arguments
+    kwargs = arguments(record, family, path)
     tensors = {}
     for name, value in record.tensors().items():
         try:
@@ -54,12 +60,11 @@ def family_of(record, path):
     )
 
 
-def constructor_arguments(record, family, path):
-    """Keyword arguments of the recorded constructor call, checked name by name against what the family accepts."""
+def recorded_call(record, positional, path):
+    """Keyword arguments of the recorded constructor call, of which those named in `positional` are checked sizes."""
     args, kwargs = record.state.get("_init_args"), record.state.get("_init_kwargs")
     if not isinstance(args, tuple) or not isinstance(kwargs, dict):
-        raise NetworkFileError(f"{path}: does not record how its generator was constructed")
-    positional = ["z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"]
+        raise NetworkFileError(f"{path}: does not record how its {str(record.class_name).lower()} was constructed")
     kwargs = dict(zip(positional, args)) | dict(kwargs)
     missing = [name for name in positional if name not in kwargs]
     if missing or len(args) > len(positional):
@@ -67,13 +72,36 @@ def constructor_arguments(record, family, path):
     for name in positional:
         if type(kwargs[name]) is not int or not 0 <= kwargs[name] <= MAX_DIMENSION:
             raise NetworkFileError(f"{path}: {name} is {kwargs[name]!r}, not a size")
+    return kwargs
 
+
+def generator_arguments(record, family, path):
+    """Keyword arguments of a generator's recorded call, checked name by name against what the family accepts."""
+    positional = ["z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"]
+    kwargs = recorded_call(record, positional, path)
     flat = {name: value for name, value in kwargs.items() if name not in positional}
     check_keywords(flat.pop("mapping_kwargs", None) or {}, family.mapping_class, "mapping", path)
     if family is StyleGAN2Generator and is_ada_release(record, flat):
         kwargs["synthesis_kwargs"] = flat.pop("synthesis_kwargs", None) or {}
         check_keywords(kwargs["synthesis_kwargs"], family.synthesis_class, "synthesis", path)
     check_keywords(flat, family.synthesis_class, "synthesis", path)
+    return kwargs
+
+
+def discriminator_arguments(record, family, path):
+    """Keyword arguments of a discriminator's recorded call, checked name by name.
+
+    The releases differ in their default clamp, so where the call names none, the last block's convolution does.
+    """
+    positional = ["c_dim", "img_resolution", "img_channels"]
+    kwargs = recorded_call(record, positional, path)
+    for name in ("block", "mapping", "epilogue"):
+        check_keywords(kwargs.get(f"{name}_kwargs") or {}, getattr(family, f"{name}_class"), name, path)
+    check_keywords({k: v for k, v in kwargs.items() if k not in positional}, family, "discriminator", path)
+    if "conv_clamp" not in kwargs:
+        layer = record.children()["b4"].children().get("conv") if "b4" in record.children() else None
+        clamp = layer.state.get("conv_clamp") if layer else None
+        kwargs["conv_clamp"] = clamp if type(clamp) in (int, float) else None
     return kwargs
 
 

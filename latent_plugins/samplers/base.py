@@ -45,8 +45,10 @@ class Sampler(abc.ABC):
 def builtin_samplers():
     from latent_plugins.samplers.polarity import MagnetSampler, PolaritySampler
     from latent_plugins.samplers.prior import PriorSampler, TruncationSampler
+    from latent_plugins.samplers.reweighted import LatentGASampler, LatentRSGASampler, LatentRSSampler
 
-    return {cls.name: cls for cls in (PriorSampler, TruncationSampler, MagnetSampler, PolaritySampler)}
+    known = (PriorSampler, TruncationSampler, MagnetSampler, PolaritySampler)
+    return {cls.name: cls for cls in (*known, LatentRSSampler, LatentGASampler, LatentRSGASampler)}
 
 
 def available_samplers():

@@ -1,0 +1,165 @@
+"""train_weights: train importance weights of a generator's latents, to sample with latentrs ever after."""
+
+import csv
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from cli.options import network_options, open_network, prepare_folder, reports_errors
+from dnnlib_compat.datasets import ImageDataset
+from dnnlib_compat.util import atomic_output
+from latent_plugins import charts
+from latent_plugins.reweighting.networks import INPUTS
+from latent_plugins.reweighting.presets import PRESETS
+from latent_plugins.reweighting.training import COLUMNS, RESULT, steps_done, train
+from latent_plugins.reweighting.weight_files import load_weights
+
+LOG, CHART = "training.csv", "training.png"
+PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
+POINTS = 40  # of a panel: each summarizes its share of the steps
+
+
+def number_of(name, help):
+    """An option that overrides a number of the preset."""
+    return click.option(f"--{name}", type=float, metavar="X", help=f"{help}  [default: the preset's]")
+
+
+@click.command()
+@network_options
+@click.option("--data", required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
+@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Where weights, log and checkpoint go.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="mnist", show_default=True, help="Where all numbers start."
+)
+@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps in all.  [default: the preset's]")
+@click.option(
+    "--input",
+    type=click.Choice(INPUTS),
+    help="What the weights see: z, or styles.  [default: w where there are styles]",
+)
+@number_of("m", "Bound of the weights: latentrs accepts about 1/m of the latents.")
+@number_of("lambda1", "Pull of the mean weight to 1.")
+@number_of("lambda2", "Pull of large weights to below m.")
+@number_of("critic-lr", "Learning rate of the critic.")
+@number_of("weights-lr", "Learning rate of the weights.")
+@click.option("--batch", type=click.IntRange(min=2), metavar="N", help="Latents at once.  [default: the preset's]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
+@click.option(
+    "--snapshot", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Steps per checkpoint."
+)
+@reports_errors
+def main(network, device, allow_code, data, outdir, preset, steps, input, seed, snapshot, **numbers):
+    """Train importance weights of a generator's latents against a critic of its images.
+
+    DIR gets weights.npz, training.csv and, where matplotlib is installed, training.png. An interrupted training goes on
+    where it stopped when the same command is given again, with more --steps too.
+
+    \b
+    train_weights --data=mnist32-train.zip --outdir=weights
+    train_weights --data=churches.zip --network=church.pkl --preset=stylegan2-church --outdir=weights
+    """
+    given = {name: value for name, value in numbers.items() if value is not None}
+    schedule = dataclasses.replace(PRESETS[preset], **given)
+    outdir = prepare_folder(outdir)
+    generator, _, _ = open_network(network, device, allow_code)
+    steps = steps or schedule.steps
+    images = open_data(data, generator)
+    rows = train(generator, images, schedule, outdir=outdir, steps=steps, seed=seed, input=input, snapshot=snapshot)
+    first = steps_done(outdir)
+    click.echo(f"{len(images)} images, {steps} steps" + (f", of which {first} are done already" if first else ""))
+    try:
+        for _ in shown(logged(rows, outdir / LOG, first), first, steps):
+            pass
+    finally:
+        draw_chart(outdir)
+    summarize(outdir / RESULT, network)
+
+
+def open_data(path, generator):
+    """The ImageDataset of a generator's size and labels. Raises DatasetError for one that does not fit."""
+    labels = dict(use_labels=True, label_dim=generator.c_dim) if generator.c_dim else {}
+    return ImageDataset(path, resolution=generator.img_resolution, channels=generator.img_channels, **labels)
+
+
+def logged(rows, path, first):
+    """Iterate over log rows while they are written to the CSV file `path`, behind those of its `first` steps."""
+    kept = [row for row in read_log(path) if row["step"] <= first]
+    with atomic_output(path) as tmp, open(tmp, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        for row in rows:
+            writer.writerow(row)
+            file.flush()
+            yield row
+
+
+def read_log(path):
+    """The rows of a log as numbers, without what a crash left half-written at its end; [] without a log."""
+    if not path.exists():
+        return []
+    rows = []
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            try:
+                rows.append({name: (int if name == "step" else float)(row[name]) for name in COLUMNS})
+            except (KeyError, TypeError, ValueError):
+                break
+    return rows
+
+
+def shown(rows, first, steps, every=20):
+    """Iterate over log rows under a progress bar with the last row's figures; in a log file, a line now and then."""
+    start = last = time.monotonic()
+    with click.progressbar(
+        length=steps - first, label="steps", show_pos=True, show_eta=True, width=24, item_show_func=lambda text: text
+    ) as bar:
+        for row in rows:
+            yield row
+            now = time.monotonic()
+            bar.update(1, figures(row))
+            if not sys.stdout.isatty() and now - last > every and row["step"] < steps:
+                last = now
+                rate = (row["step"] - first) / (now - start)
+                left = (steps - row["step"]) / rate
+                click.echo(f"step {row['step']} of {steps}, {figures(row)}, {rate:.2f} steps/s, {left:.0f} s left")
+
+
+def figures(row):
+    """The figures of a row that a line has room for."""
+    return f"E[w] {row['mean_weight']:.3f}, max {row['max_weight']:.2f}, distance {row['wasserstein']:.3f}"
+
+
+def draw_chart(outdir):
+    """training.png of training.csv: mean, least and greatest value of every share of the steps."""
+    rows = read_log(outdir / LOG)
+    if not rows or not charts.available():
+        return
+    lines = {}
+    for legend, name in PANELS.items():
+        lines[legend] = points = []
+        for share in np.array_split(np.array([[row["step"], row[name]] for row in rows]), min(POINTS, len(rows))):
+            step, values = share[:, 0].mean(), share[:, 1]
+            if np.isfinite(values).all():
+                points.append(dict(step=step, value=(values.mean(), values.min(), values.max())))
+    lines = {legend: points for legend, points in lines.items() if points}
+    if lines:
+        charts.save_lines(outdir / CHART, lines, x="step", y="value", xlabel="step", ylabel="", panels=True)
+
+
+def summarize(path, network):
+    found = load_weights(path)
+    accepted = f"accepts {100 * found.acceptance:.1f} % of the latents with m = {found.m:g}"
+    click.echo(f"{path}: E[w] {found.mean_weight:.3f}, {accepted}")
+    named = "" if network is None else f" --network={network}"
+    click.echo(f"use them: gen_images --sampler=latentrs --weights={path}{named}")
+
+
+if __name__ == "__main__":
+    main()

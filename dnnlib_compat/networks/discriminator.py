@@ -1,0 +1,184 @@
+"""StyleGAN2 discriminator with the parameter names of the official PyTorch networks.
+
+The StyleGAN2-ADA and StyleGAN3 releases train with the same one. Everything runs in float32: `num_fp16_res` and the
+other half-precision switches are accepted and change no number.
+"""
+
+import math
+
+import torch
+
+from dnnlib_compat.networks import ops
+from dnnlib_compat.networks.layers import FullyConnectedLayer, MappingNetwork
+from dnnlib_compat.networks.stylegan2 import Conv2dLayer
+
+ARCHITECTURES = ("orig", "skip", "resnet")
+
+
+def minibatch_stddev(x, group_size, num_channels):
+    """Append `num_channels` features that say how much the images of a group differ ("ProGAN", Karras et al., Sec. 3).
+
+    x: [N, C, H, W], in which images i, i + N/G, i + 2N/G, … form a group of G = min(group_size, N), all images where
+    group_size is None; the C features are shared out among the new ones. Returns [N, C + num_channels, H, W].
+    Raises ValueError for a batch that the group size does not divide.
+    """
+    n, channels, h, w = x.shape
+    size = n if group_size is None else min(group_size, n)
+    if n % size:
+        raise ValueError(f"a batch of {n} images cannot be split into groups of {size}: give a multiple of {size}")
+    groups = x.reshape(size, -1, num_channels, channels // num_channels, h, w)
+    spread = ((groups - groups.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt().mean(dim=(2, 3, 4))
+    new = spread.repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)
+    return torch.cat([x, new], dim=1)
+
+
+class DiscriminatorBlock(torch.nn.Module):
+    """One resolution: two convolutions, the second halving the image; skip connection or image branch beside them."""
+
+    def __init__(
+        self,
+        in_channels,
+        tmp_channels,
+        out_channels,
+        img_channels,
+        *,
+        architecture,
+        conv_clamp,
+        activation="lrelu",
+        resample_filter=(1, 3, 3, 1),
+        fp16_channels_last=False,
+        freeze_layers=0,
+    ):
+        super().__init__()
+        self.architecture = architecture
+        self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
+        kwargs = dict(activation=activation, conv_clamp=conv_clamp)
+        if in_channels == 0 or architecture == "skip":
+            self.fromrgb = Conv2dLayer(img_channels, tmp_channels, 1, **kwargs)
+        self.conv0 = Conv2dLayer(tmp_channels, tmp_channels, 3, **kwargs)
+        self.conv1 = Conv2dLayer(tmp_channels, out_channels, 3, down=2, resample_filter=resample_filter, **kwargs)
+        if architecture == "resnet":
+            self.skip = Conv2dLayer(tmp_channels, out_channels, 1, bias=False, down=2, resample_filter=resample_filter)
+
+    def forward(self, x, img):
+        """x: features or None (first block); img: the image at this resolution or None. Returns both, halved."""
+        if img is not None:
+            y = self.fromrgb(img)
+            x = y if x is None else x + y
+            skips = self.architecture == "skip"
+            img = ops.downsample2d(img, ops.separable_taps(self.resample_filter)) if skips else None
+        if self.architecture != "resnet":
+            return self.conv1(self.conv0(x)), img
+        gain = math.sqrt(0.5)
+        return self.skip(x, gain=gain) + self.conv1(self.conv0(x), gain=gain), img
+
+
+class DiscriminatorEpilogue(torch.nn.Module):
+    """The last block, at 4×4: minibatch statistics, a convolution, two dense layers, the projection on the label."""
+
+    def __init__(
+        self,
+        in_channels,
+        cmap_dim,
+        resolution,
+        img_channels,
+        *,
+        architecture,
+        conv_clamp,
+        mbstd_group_size=4,
+        mbstd_num_channels=1,
+        activation="lrelu",
+    ):
+        super().__init__()
+        self.cmap_dim, self.group_size, self.num_channels = cmap_dim, mbstd_group_size, mbstd_num_channels
+        if architecture == "skip":
+            self.fromrgb = Conv2dLayer(img_channels, in_channels, 1, activation=activation)
+        self.conv = Conv2dLayer(
+            in_channels + mbstd_num_channels, in_channels, 3, activation=activation, conv_clamp=conv_clamp
+        )
+        self.fc = FullyConnectedLayer(in_channels * resolution**2, in_channels, activation=activation)
+        self.out = FullyConnectedLayer(in_channels, cmap_dim or 1)
+
+    def forward(self, x, img, cmap):
+        """x: [N, in_channels, 4, 4]; img: [N, img_channels, 4, 4] or None; cmap: [N, cmap_dim] or None. → [N, 1]."""
+        if img is not None:
+            x = x + self.fromrgb(img)
+        if self.num_channels > 0:
+            x = minibatch_stddev(x, self.group_size, self.num_channels)
+        x = self.out(self.fc(self.conv(x).flatten(1)))
+        return x if cmap is None else (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
+
+
+class StyleGAN2Discriminator(torch.nn.Module):
+    """Images and labels to logits, high for what looks real; with the constructor of the official discriminators.
+
+    `conv_clamp` defaults to None, as in the StyleGAN2-ADA release; the StyleGAN3 release's default is 256.
+
+    Raises ValueError for a resolution that is no power of two from 8 on, and for an unknown architecture.
+    """
+
+    family = "stylegan2-discriminator"
+    mapping_class = MappingNetwork
+    block_class = DiscriminatorBlock
+    epilogue_class = DiscriminatorEpilogue
+
+    def __init__(
+        self,
+        c_dim,
+        img_resolution,
+        img_channels,
+        architecture="resnet",
+        channel_base=32768,
+        channel_max=512,
+        num_fp16_res=0,
+        conv_clamp=None,
+        cmap_dim=None,
+        block_kwargs=None,
+        mapping_kwargs=None,
+        epilogue_kwargs=None,
+    ):
+        super().__init__()
+        if img_resolution < 8 or img_resolution & (img_resolution - 1):
+            raise ValueError(f"img_resolution must be a power of two of at least 8, not {img_resolution}")
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be orig, skip or resnet, not {architecture!r}")
+        self.c_dim, self.img_resolution, self.img_channels = c_dim, img_resolution, img_channels
+        nested = dict(
+            block_kwargs=dict(block_kwargs or {}),
+            mapping_kwargs=dict(mapping_kwargs or {}),
+            epilogue_kwargs=dict(epilogue_kwargs or {}),
+        )
+        self.init_kwargs = dict(
+            c_dim=c_dim,
+            img_resolution=img_resolution,
+            img_channels=img_channels,
+            architecture=architecture,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            conv_clamp=conv_clamp,
+            cmap_dim=cmap_dim,
+            **nested,
+        )
+        self.block_resolutions = [2**i for i in range(int(math.log2(img_resolution)), 2, -1)]
+        channels = {res: min(channel_base // res, channel_max) for res in [*self.block_resolutions, 4]}
+        cmap_dim = 0 if c_dim == 0 else channels[4] if cmap_dim is None else cmap_dim
+        common = dict(img_channels=img_channels, architecture=architecture, conv_clamp=conv_clamp)
+        for res in self.block_resolutions:
+            n_in = channels[res] if res < img_resolution else 0
+            block = self.block_class(n_in, channels[res], channels[res // 2], **common, **nested["block_kwargs"])
+            setattr(self, f"b{res}", block)
+        if c_dim > 0:
+            self.mapping = self.mapping_class(0, c_dim, cmap_dim, None, w_avg_beta=None, **nested["mapping_kwargs"])
+        self.b4 = self.epilogue_class(channels[4], cmap_dim, 4, **common, **nested["epilogue_kwargs"])
+
+    def forward(self, img, c=None, force_fp32=True):
+        """Logits [N, 1] of images [N, img_channels, R, R] in [−1, 1] and labels c [N, c_dim].
+
+        The minibatch statistics make a logit depend on the other images of its group; a batch of one image is a group
+        of its own. c may be None for an unconditional network. `force_fp32` is what this network always does; it is
+        accepted for the ecosystem's callers. Raises ValueError for a batch that does not split into groups.
+        """
+        x, img = None, img.to(torch.float32)
+        for res in self.block_resolutions:
+            x, img = getattr(self, f"b{res}")(x, img)
+        return self.b4(x, img, self.mapping(None, c) if self.c_dim > 0 else None)

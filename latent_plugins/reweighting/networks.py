@@ -1,0 +1,160 @@
+"""The two networks of latent reweighting: importance weights of latents, and a critic of their images.
+
+Each has `settings`, a plain dict that `build_weight_network` or `build_critic` turns into the same network again.
+"""
+
+import itertools
+
+import torch
+
+INPUTS = ("z", "w")  # what the weight network sees: the latent, or its style
+
+
+def default_input(generator):
+    """`w` for generators with styles, where the paper weights StyleGAN2's, else `z`."""
+    return "w" if generator.has_styles else "z"
+
+
+def check_input(generator, kind):
+    """The input kind itself. Raises ValueError for an unknown one, or for styles that the generator does not have."""
+    if kind not in INPUTS:
+        raise ValueError(f"unknown input {kind!r} of the weight network; known inputs: {', '.join(INPUTS)}")
+    if kind == "w" and not generator.has_styles:
+        raise ValueError(f"a {generator.family} network has no styles (w): give the weight network the input z")
+    return kind
+
+
+def input_dim(generator, kind):
+    """How many numbers the weight network sees."""
+    return generator.z_dim if kind == "z" else generator.w_dim
+
+
+def network_input(generator, z, c, kind):
+    """What the weight network sees of latents z [N, z_dim] and labels c [N, c_dim]: z itself, or the styles."""
+    return z if kind == "z" else generator.style(z, c)
+
+
+def mlp(sizes, activation):
+    """Linear layers between consecutive `sizes`, each followed by an activation."""
+    layers = [(torch.nn.Linear(a, b), activation()) for a, b in itertools.pairwise(sizes)]
+    return torch.nn.Sequential(*itertools.chain.from_iterable(layers))
+
+
+def checked_sizes(sizes):
+    """A tuple of positive layer sizes. Raises ValueError for anything else."""
+    sizes = tuple(sizes)
+    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
+        raise ValueError(f"hidden layers of the sizes {list(sizes)}: give one or more positive whole numbers")
+    return sizes
+
+
+class WeightNetwork(torch.nn.Module):
+    """w^φ ("Latent reweighting", Issenhuth et al. 2022): inputs [N, in_dim] → importance weights [N], never negative.
+
+    ReLU everywhere, also at the output, so that whole regions can get the weight zero. The last bias starts at 1: the
+    untrained network stays close to the prior, and no latent starts where the output's gradient is dead.
+
+    Raises ValueError for layers of no size.
+    """
+
+    def __init__(self, in_dim, hidden):
+        super().__init__()
+        self.in_dim, self.hidden = in_dim, checked_sizes(hidden)
+        self.layers = mlp([in_dim, *self.hidden], torch.nn.ReLU)
+        self.out = torch.nn.Linear(self.hidden[-1], 1)
+        torch.nn.init.ones_(self.out.bias)
+
+    @property
+    def settings(self):
+        return dict(in_dim=self.in_dim, hidden=list(self.hidden))
+
+    def forward(self, x):
+        return self.out(self.layers(x)).relu().squeeze(1)
+
+
+class ImageCritic(torch.nn.Module):
+    """D^α for images [N, channels, resolution, resolution] → [N]: halved by strided convolutions down to 4×4.
+
+    There is no normalisation across the batch: the gradient penalty is one of each image on its own ("Improved training
+    of Wasserstein GANs", Gulrajani et al. 2017, Sec. 4). Layers at resolution R have channel_base / R channels, 8 to
+    channel_max of them.
+
+    Raises ValueError for a resolution that is no power of two from 4 on, or channels that are neither 1 nor 3.
+    """
+
+    kind = "image"
+
+    def __init__(self, resolution, channels, channel_base, channel_max):
+        super().__init__()
+        if resolution < 4 or resolution & (resolution - 1):
+            raise ValueError(f"a critic of images with {resolution} pixels: give a power of two, 4 or more")
+        if channels not in (1, 3):
+            raise ValueError(f"a critic of images with {channels} channels: give 1 (grayscale) or 3 (RGB)")
+        self.resolution, self.channels = resolution, channels
+        self.channel_base, self.channel_max = channel_base, channel_max
+        layers = [torch.nn.Conv2d(channels, self._width(resolution), 3, padding=1), torch.nn.LeakyReLU(0.2)]
+        while resolution > 4:
+            sizes = self._width(resolution), self._width(resolution // 2)
+            layers += [torch.nn.Conv2d(*sizes, 4, stride=2, padding=1), torch.nn.LeakyReLU(0.2)]
+            resolution //= 2
+        self.layers = torch.nn.Sequential(*layers)
+        self.out = torch.nn.Linear(16 * self._width(4), 1)
+
+    @property
+    def settings(self):
+        names = ("kind", "resolution", "channels", "channel_base", "channel_max")
+        return {name: getattr(self, name) for name in names}
+
+    def forward(self, x):
+        return self.out(self.layers(x).flatten(1)).squeeze(1)
+
+    def _width(self, resolution):
+        return min(self.channel_max, max(8, self.channel_base // resolution))
+
+
+class VectorCritic(torch.nn.Module):
+    """D^α for vectors [N, …] of in_dim numbers → [N]: a multilayer perceptron, for experiments in few dimensions.
+
+    Raises ValueError for layers of no size.
+    """
+
+    kind = "vector"
+
+    def __init__(self, in_dim, hidden):
+        super().__init__()
+        self.in_dim, self.hidden = in_dim, checked_sizes(hidden)
+        self.layers = mlp([in_dim, *self.hidden], lambda: torch.nn.LeakyReLU(0.2))
+        self.out = torch.nn.Linear(self.hidden[-1], 1)
+
+    @property
+    def settings(self):
+        return dict(kind=self.kind, in_dim=self.in_dim, hidden=list(self.hidden))
+
+    def forward(self, x):
+        return self.out(self.layers(x.flatten(1))).squeeze(1)
+
+
+CRITICS = {critic.kind: critic for critic in (ImageCritic, VectorCritic)}
+
+
+def build_weight_network(settings):
+    """The WeightNetwork of its `settings`. Raises ValueError or TypeError for other ones."""
+    return WeightNetwork(**settings)
+
+
+def build_critic(settings):
+    """The critic of its `settings`. Raises ValueError, KeyError or TypeError for other ones."""
+    settings = dict(settings)
+    kind = settings.pop("kind")
+    if kind not in CRITICS:
+        raise ValueError(f"unknown critic {kind!r}; known critics: {', '.join(CRITICS)}")
+    return CRITICS[kind](**settings)
+
+
+def critic_settings(generator, schedule):
+    """Settings of the critic that suits a generator's output: one of images, below 4 pixels one of vectors."""
+    size, channels = generator.img_resolution, generator.img_channels
+    if size < 4:
+        return dict(kind="vector", in_dim=channels * size**2, hidden=list(schedule.hidden))
+    sizes = dict(channel_base=schedule.channel_base, channel_max=schedule.channel_max)
+    return dict(kind="image", resolution=size, channels=channels, **sizes)

@@ -1,0 +1,320 @@
+"""Training of importance weights against a critic, for a generator that stays as it is.
+
+Every batch is a function of the seed and its number, so that a checkpoint needs no state of random generators or
+loaders, and an interrupted training that goes on ends in the same file, byte for byte (on the same machine with the
+same number of threads).
+"""
+
+import copy
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+from pathlib import Path
+
+import torch
+
+from latent_plugins.candidates import CHOICE, integer_key
+from latent_plugins.fingerprint import fingerprint
+from latent_plugins.metrics.generated import seeded_noise
+from latent_plugins.reweighting.networks import (
+    WeightNetwork,
+    build_critic,
+    check_input,
+    critic_settings,
+    default_input,
+    input_dim,
+    network_input,
+)
+from latent_plugins.reweighting.objective import critic_loss, gradient_penalty, rewards, weight_loss
+from latent_plugins.reweighting.weight_files import WeightsError, read_arrays, read_header, save_weights, write_arrays
+
+FORMAT = "latent-plugins weights training 1"
+CHECKPOINT, RESULT = "checkpoint.npz", "weights.npz"
+COLUMNS = ("step", "mean_weight", "max_weight", "acceptance", "zero_share", "wasserstein", "penalty", "weight_loss")
+
+# What the random numbers of a training are for; the substreams begin beyond those of classes and of metrics.
+INITIAL, REAL, FOR_CRITIC, FOR_WEIGHTS, NOISE, MEASURE = range(2**21, 2**21 + 6)
+READ_AHEAD = 1000  # batches that one pass over the data set's files decodes
+MEASURED = 10_000  # latents that the final mean weight is taken over
+
+
+class WeightsCollapsed(ValueError):
+    """A training whose weights vanished, exploded or are no numbers any more."""
+
+
+def random_key(seed, number, purpose):
+    """The seed of a generator for batch `number` of one purpose."""
+    return integer_key(number, seed=seed, stream=CHOICE, substream=purpose)
+
+
+def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, snapshot=200, workers=3):
+    """Train importance weights of a generator; iterate over the result to make the training happen.
+
+    Yields a row a step, a dict of the COLUMNS: the number of `step`s done; mean and largest weight, the share of
+    latents that rejection would accept and the share of zero weights, over the step's batch; the critic's estimate of
+    the `wasserstein` distance, which is its loss with the other sign, and its `penalty`; the loss of the weights. At
+    the end `weights.npz` is in the folder `outdir`,
+    which must exist (load_weights opens it). Every `snapshot` steps a checkpoint is written there; the same call goes
+    on from it, also with more steps.
+
+    data: an ImageDataset of the generator's size, or a float tensor [N, C, H, W] in the generator's range. Labels of a
+    conditional generator are drawn from an ImageDataset's; the critic sees images alone, whose distribution is that
+    over all labels. schedule: a Schedule; steps: instead of the schedule's. input: `z` or `w`, by default the styles
+    where there are any. workers: threads that decode images.
+
+    Raises ValueError (before any row) when data, input or numbers do not fit, WeightsError when the folder holds
+    another training or a damaged checkpoint, WeightsCollapsed (from the iteration) when the mean weight stays out of
+    the schedule's bounds or anything is not finite.
+    """
+    schedule = schedule if steps is None else dataclasses.replace(schedule, steps=steps)
+    if snapshot < 1:
+        raise ValueError(f"a snapshot every {snapshot} steps: give 1 or more")
+    check_data(generator, data)
+    trainer = Trainer(generator, data, schedule, seed, check_input(generator, input or default_input(generator)))
+    checkpoint = Path(outdir) / CHECKPOINT
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    return _rows(trainer, Path(outdir), snapshot, workers)
+
+
+def steps_done(outdir):
+    """How many steps the checkpoint in a folder has behind it, 0 without one. Raises WeightsError if it is damaged."""
+    path = Path(outdir) / CHECKPOINT
+    if not path.exists():
+        return 0
+    steps = read_header(path, FORMAT).get("step")
+    if not isinstance(steps, int):
+        raise WeightsError(f"{path}: damaged, it does not say how far it got")
+    return steps
+
+
+def _rows(trainer, outdir, snapshot, workers):
+    schedule = trainer.schedule
+    for batches in real_batches(trainer, workers):
+        row = trainer.train_step(batches)
+        # The state that led to a collapse is not worth keeping: the last sound one stays.
+        collapse = trainer.collapse(row)
+        if collapse is None and (trainer.step % snapshot == 0 or trainer.step == schedule.steps):
+            trainer.save(outdir / CHECKPOINT)
+        yield row
+        if collapse is not None:
+            raise WeightsCollapsed(collapse)
+    trainer.finish(outdir / RESULT)
+
+
+def check_data(generator, data):
+    """Raise ValueError when a data set's images or labels do not fit a generator."""
+    wanted = (generator.img_channels, generator.img_resolution, generator.img_resolution)
+    if torch.is_tensor(data):
+        found, label_dim = tuple(data.shape[1:]), 0
+    else:
+        found, label_dim = (data.channels, data.resolution, data.resolution), data.label_dim
+    if found != wanted:
+        raise ValueError(f"data of the shape {list(found)}, the network makes {list(wanted)}: give data of that shape")
+    if not len(data):
+        raise ValueError("the data set is empty: give at least one image")
+    if label_dim != generator.c_dim:
+        raise ValueError(
+            f"labels of {label_dim} entries, the network takes {generator.c_dim}: open the data set with its labels"
+        )
+
+
+def data_fingerprint(data):
+    """16 hexadecimal digits that tell data apart."""
+    if not torch.is_tensor(data):
+        return data.fingerprint()
+    digest = hashlib.sha256(str(list(data.shape)).encode())
+    digest.update(data.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def real_batches(trainer, workers):
+    """For every step that is left the list of its real batches, float32 [batch, C, H, W], on the CPU."""
+    schedule, data = trainer.schedule, trainer.data
+    numbers = range(trainer.step * schedule.critic_steps, schedule.steps * schedule.critic_steps)
+
+    def indices(number):
+        random = torch.Generator().manual_seed(random_key(trainer.seed, number, REAL))
+        return torch.randint(len(data), (schedule.batch,), generator=random)
+
+    def batches():
+        for first in range(numbers.start, numbers.stop, READ_AHEAD):
+            chosen = [indices(number) for number in range(first, min(first + READ_AHEAD, numbers.stop))]
+            if torch.is_tensor(data):
+                yield from (data[index].float() for index in chosen)
+            else:
+                pixels = data.batches(torch.cat(chosen).numpy(), batch=schedule.batch, workers=workers)
+                yield from (images.float() / 127.5 - 1 for images in pixels)
+
+    together = batches()
+    while found := list(itertools.islice(together, schedule.critic_steps)):
+        yield found
+
+
+class Trainer:
+    """Networks, optimizers and counters of a training; everything that a checkpoint holds."""
+
+    def __init__(self, generator, data, schedule, seed, input):
+        self.generator, self.data, self.schedule, self.seed, self.input = generator, data, schedule, seed, input
+        self.device = next(generator.parameters()).device
+        with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator, which is the user's
+            torch.manual_seed(random_key(seed, 0, INITIAL))
+            self.weights = WeightNetwork(input_dim(generator, input), schedule.hidden).to(self.device)
+            self.critic = build_critic(critic_settings(generator, schedule)).to(self.device)
+        self.average = copy.deepcopy(self.weights).requires_grad_(False)
+        self.weights_opt = torch.optim.Adam(self.weights.parameters(), lr=schedule.weights_lr, betas=schedule.betas)
+        self.critic_opt = torch.optim.Adam(self.critic.parameters(), lr=schedule.critic_lr, betas=schedule.betas)
+        self.step = 0
+        self.strikes = 0  # steps in a row whose mean weight was out of bounds
+        self.identity = self._identity()
+
+    def train_step(self, batches):
+        """One step of the weights after one of the critic for each of the real `batches`; the log row."""
+        for k, real in enumerate(batches):
+            number = self.step * self.schedule.critic_steps + k
+            critic_figures = self.critic_step(real.to(self.device), number)
+        figures = torch.stack([*self.weights_step(), *critic_figures]).tolist()
+        self.step += 1
+        names = ("mean_weight", "max_weight", "acceptance", "zero_share", "weight_loss")
+        row = dict(zip([*names, "wasserstein", "penalty"], figures), step=self.step)
+        return {name: row[name] for name in COLUMNS}
+
+    def critic_step(self, real, number):
+        """One update of the critic; its estimate of the distance and its penalty, scalars."""
+        random = torch.Generator().manual_seed(random_key(self.seed, number, FOR_CRITIC))
+        with torch.no_grad():
+            images, inputs = self.generated(random, 2 * number)
+            w = self.weights(inputs)
+        loss = critic_loss(self.critic(real), self.critic(images), w)
+        penalty = gradient_penalty(self.critic, real, images, random)
+        self.critic_opt.zero_grad(set_to_none=True)
+        (loss + self.schedule.penalty * penalty).backward()
+        self.critic_opt.step()
+        return -loss.detach(), penalty.detach()
+
+    def weights_step(self):
+        """One update of the weights on fresh latents; statistics of the batch's weights and the loss, scalars."""
+        schedule = self.schedule
+        random = torch.Generator().manual_seed(random_key(self.seed, self.step, FOR_WEIGHTS))
+        with torch.no_grad():
+            images, inputs = self.generated(random, 2 * self.step + 1)
+            reward = rewards(self.critic(images))
+        w = self.weights(inputs)
+        loss = weight_loss(w, reward, schedule.lambda1, schedule.lambda2, schedule.m)
+        self.weights_opt.zero_grad(set_to_none=True)
+        loss.backward()
+        self.weights_opt.step()
+        self.update_average()
+        w = w.detach()
+        accepted = w.clamp(max=schedule.m).mean() / schedule.m
+        return w.mean(), w.max(), accepted, (w == 0).float().mean(), loss.detach()
+
+    def generated(self, random, noise):
+        """Images of a batch of prior latents, and what the weight network sees of these. noise: number of its noise."""
+        z, c = (each.to(self.device) for each in self.latents(self.schedule.batch, random))
+        with seeded_noise(random_key(self.seed, noise, NOISE), 0, self.device):
+            images = self.generator(z, c, noise_mode="random")
+        return images, network_input(self.generator, z, c, self.input)
+
+    def latents(self, n, random):
+        """n latents of the prior and labels of the data, on the CPU."""
+        z = self.generator.sample_prior(n, random)
+        if not self.generator.c_dim:
+            return z, torch.zeros(n, 0)
+        return z, self.data.label_batch(torch.randint(len(self.data), (n,), generator=random).numpy())
+
+    @torch.no_grad()
+    def update_average(self):
+        # Early on, an average over fewer steps, so that the initial network is soon forgotten.
+        keep = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
+        for average, current in zip(self.average.parameters(), self.weights.parameters()):
+            average.lerp_(current, 1 - keep)
+
+    def collapse(self, row):
+        """Why the training cannot go on after this row, or None."""
+        low, high, mean = self.schedule.least_mean, self.schedule.greatest_mean, row["mean_weight"]
+        remedy = "a larger lambda1, a smaller critic-lr or a smaller weights-lr may help, in a folder of its own"
+        broken = [name for name in ("mean_weight", "weight_loss", "wasserstein") if not math.isfinite(row[name])]
+        if broken:
+            return f"the training broke at step {self.step}: its {broken[0]} is {row[broken[0]]}; {remedy}"
+        self.strikes = 0 if low <= mean <= high else self.strikes + 1
+        if self.strikes < self.schedule.patience:
+            return None
+        return (
+            f"the weights collapsed: their mean is {mean:.3g} at step {self.step} and was outside {low:g} to {high:g} "
+            f"for {self.strikes} steps; {remedy}"
+        )
+
+    @torch.no_grad()
+    def finish(self, path):
+        """Write the averaged weights, with their mean and acceptance over latents of the prior."""
+        random = torch.Generator().manual_seed(random_key(self.seed, 0, MEASURE))
+        z, c = self.latents(MEASURED, random)
+        parts = zip(z.split(1000), c.split(1000))
+        batches = ((part.to(self.device), labels.to(self.device)) for part, labels in parts)
+        w = torch.cat([self.average(network_input(self.generator, *batch, self.input)) for batch in batches]).double()
+        schedule = self.schedule
+        save_weights(
+            path,
+            self.generator,
+            self.average,
+            self.critic,
+            input=self.input,
+            m=schedule.m,
+            schedule=dataclasses.asdict(schedule),
+            steps=self.step,
+            seed=self.seed,
+            mean_weight=float(w.mean()),
+            acceptance=float(w.clamp(max=schedule.m).mean() / schedule.m),
+        )
+
+    def _identity(self):
+        """{name: value} of everything that decides the numbers of a training, the number of its steps aside."""
+        fields = dict(network=fingerprint(self.generator), data=data_fingerprint(self.data), seed=self.seed)
+        fields.update(dataclasses.asdict(self.schedule), input=self.input)
+        del fields["steps"]
+        return json.loads(json.dumps(fields))
+
+    def save(self, path):
+        """Write everything that is needed to go on."""
+        header = dict(format=FORMAT, step=self.step, strikes=self.strikes, identity=self.identity)
+        parts = {name: getattr(self, name).state_dict() for name in ("weights", "critic", "average")}
+        for name in ("weights_opt", "critic_opt"):
+            state = getattr(self, name).state_dict()["state"]
+            parts[name] = {f"{i}/{key}": tensor for i, moments in state.items() for key, tensor in moments.items()}
+        write_arrays(path, header, parts)
+
+    def load(self, path):
+        """Go on from what `save` wrote. Raises WeightsError when it is damaged or of another training."""
+        header, parts = read_arrays(path, FORMAT)
+        try:
+            recorded, mine = header["identity"], self.identity
+            differing = [name for name in mine if recorded[name] != mine[name]]
+            if differing:
+                name = differing[0]
+                raise WeightsError(
+                    f"{path.parent} holds a training with another {name.replace('_', '-')} ({recorded[name]}, wanted "
+                    f"{mine[name]}): choose another folder, or remove this one"
+                )
+            if header["step"] > self.schedule.steps:
+                raise WeightsError(
+                    f"{path.parent} holds a training of {header['step']} steps, more than {self.schedule.steps}: ask "
+                    "for at least as many, or choose another folder"
+                )
+            for name in ("weights", "critic", "average"):
+                getattr(self, name).load_state_dict(parts[name])
+            for name in ("weights_opt", "critic_opt"):
+                state = {}
+                for key, tensor in parts.get(name, {}).items():
+                    i, _, moment = key.partition("/")
+                    state.setdefault(int(i), {})[moment] = tensor
+                optimizer = getattr(self, name)
+                optimizer.load_state_dict(dict(optimizer.state_dict(), state=state))
+            self.step, self.strikes = header["step"], header["strikes"]
+        except WeightsError:
+            raise
+        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            text = " ".join(str(error).split())
+            raise WeightsError(f"{path}: damaged ({text}); remove it to start again") from None

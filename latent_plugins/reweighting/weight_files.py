@@ -1,0 +1,160 @@
+"""Trained importance weights on disk: `.npz` files of plain arrays and a JSON header, no code, no pickle.
+
+The header tells what the file is of (network, data dimensions, schedule); arrays stand under the part that they belong
+to, such as `weights/out.bias`. Checkpoints of a training use the same container under another format name.
+"""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import torch
+
+from dnnlib_compat.assemble import is_finite
+from dnnlib_compat.util import atomic_output
+from latent_plugins.fingerprint import fingerprint
+from latent_plugins.reweighting.networks import INPUTS, build_critic, build_weight_network, network_input
+
+FORMAT = "latent-plugins weights 1"
+
+
+class WeightsError(ValueError):
+    """Importance weights that cannot be used: damaged, no weights file, or trained for another network."""
+
+
+def write_arrays(path, header, parts):
+    """Write a JSON header (with its `format`) and {part: {name: tensor}} as `.npz`, atomically.
+
+    The same content gives the same bytes.
+    """
+    arrays = {
+        f"{part}/{name}": tensor.detach().cpu().numpy()
+        for part, tensors in parts.items()
+        for name, tensor in tensors.items()
+    }
+    with atomic_output(path) as tmp, open(tmp, "wb") as file:
+        np.savez(file, header=np.array(json.dumps(header)), **arrays)
+
+
+def read_arrays(path, wanted):
+    """(header, {part: {name: CPU tensor}}) of a file that `write_arrays` wrote in the format `wanted`.
+
+    Raises WeightsError when the file is damaged or something else, OSError when it cannot be read.
+    """
+    header, parts = read_header(path, wanted), {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for key in file.files:
+                part, slash, name = key.partition("/")
+                if slash:
+                    parts.setdefault(part, {})[name] = torch.from_numpy(file[key])
+    except Exception as error:  # numpy and zipfile raise many kinds on damaged archives
+        raise WeightsError(f"{path}: truncated or damaged ({error})") from None
+    return header, parts
+
+
+def read_header(path, wanted):
+    """The header alone, as `read_arrays` gives it."""
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                header = json.loads(str(archive["header"]))
+            found = header["format"]
+        except Exception as error:  # as above
+            raise WeightsError(f"{path}: no file of trained weights, or damaged ({error})") from None
+    if found != wanted:
+        raise WeightsError(f"{path}: a file of the format {found!r}, not {wanted!r}")
+    return header
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedWeights:
+    """Importance weights of the latents of one generator, and the critic that they were trained against.
+
+    network: fingerprint of that generator; z_dim, w_dim, c_dim: its sizes; input: `z` or `w`, what the weight network
+    sees; m: the bound of the training's soft clipping; schedule: its numbers, a dict; steps, seed: how it went;
+    mean_weight, acceptance: E[w] and E[min(w, m)] / m over the prior, measured at the end; weight_network: the averaged
+    WeightNetwork; critic: maps images [N, C, H, W], nominally in [−1, 1], to [N], larger for more realistic ones.
+    """
+
+    path: str
+    network: str
+    z_dim: int
+    w_dim: int
+    c_dim: int
+    input: str
+    m: float
+    schedule: dict
+    steps: int
+    seed: int
+    mean_weight: float
+    acceptance: float
+    weight_network: torch.nn.Module
+    critic: torch.nn.Module
+
+    def check_network(self, generator):
+        """Raise WeightsError when the weights were trained for another network."""
+        if self.network != fingerprint(generator):
+            raise WeightsError(f"{self.path}: weights of another network, train some for this network")
+
+    def to(self, device):
+        """The same weights with both networks moved to a device."""
+        self.weight_network.to(device)
+        self.critic.to(device)
+        return self
+
+    def weights(self, generator, z, c=None):
+        """Importance weights [N], float32, of z [N, z_dim] and, of conditional networks, c [N, c_dim].
+
+        All of them on one device; differentiable in z.
+        """
+        c = z.new_zeros(len(z), 0) if c is None else c
+        return self.weight_network(network_input(generator, z, c, self.input))
+
+
+def save_weights(path, generator, weight_network, critic, **fields):
+    """Write trained weights; fields: those of TrainedWeights that neither the networks nor the generator tell."""
+    header = dict(
+        format=FORMAT,
+        network=fingerprint(generator),
+        **{name: getattr(generator, name) for name in ("z_dim", "w_dim", "c_dim")},
+        **fields,
+        weight_network=weight_network.settings,
+        critic=critic.settings,
+    )
+    write_arrays(path, header, dict(weights=weight_network.state_dict(), critic=critic.state_dict()))
+
+
+def load_weights(path):
+    """The TrainedWeights in a file, on the CPU.
+
+    Raises WeightsError when the file is damaged or no weights file, OSError when it cannot be read.
+    """
+    header, parts = read_arrays(path, FORMAT)
+    try:
+        del header["format"]
+        built = dict(
+            weight_network=filled(build_weight_network, header.pop("weight_network"), parts["weights"]),
+            critic=filled(build_critic, header.pop("critic"), parts["critic"]),
+        )
+        found = TrainedWeights(path=str(path), **header, **built)
+        expected = dict(z=found.z_dim, w=found.w_dim)[found.input] if found.input in INPUTS else None
+        if found.weight_network.in_dim != expected:
+            raise ValueError(f"its network does not take {found.input!r}")
+        if not (math.isfinite(found.m) and found.m > 1):
+            raise ValueError(f"m must exceed 1; it is {found.m}")
+    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise WeightsError(f"{path}: damaged, its networks cannot be built ({' '.join(str(error).split())})") from None
+    return found
+
+
+def filled(build, settings, tensors):
+    """A network of its settings and tensors, for inference. Raises what `load_weights` turns into its own error."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not is_finite(tensor):
+            raise ValueError(f"{name} holds NaN, infinity or no floating-point numbers")
+    with torch.device("meta"):  # sizes only: no random initialisation, and no memory for what the file does not hold
+        network = build(settings)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,212 @@
+"""Latent reweighting: latents of the prior kept, or moved, by a trained network of importance weights.
+
+"Latent reweighting, an almost free improvement for GANs" (Issenhuth, Tanielian, Picard, Mary; WACV 2022). The weights
+are a TrainedWeights of latent_plugins.reweighting, or any object with its `m`, `check_network`, `to` and `weights`.
+They see latents (or styles) alone: no image is made before a latent is chosen.
+"""
+
+import time
+
+import numpy as np
+import torch
+
+from latent_plugins.candidates import BASES, CHOICE
+from latent_plugins.samplers.base import Latents, Sampler, check_labels
+from latent_plugins.samplers.effort import Effort
+
+PROPOSALS = 2**22  # substream of the proposals, beyond those of classes, metrics and trainings
+AT_ONCE = 8  # proposals of a seed whose weights are computed together; part of the definition of a seed's latent
+
+
+def proposals(seed, first, z_dim, base="prior"):
+    """Proposals `first` to `first + AT_ONCE` of a seed: (z float32 [AT_ONCE, z_dim], u float64 [AT_ONCE] in (0, 1)).
+
+    Each is a pure function of the seed and its number. base: the prior, as in `candidate_latents`.
+    """
+    key = [seed & (2**64 - 1), CHOICE + 16 * PROPOSALS]
+    rows = [np.random.Philox(key=key, counter=[0, 0, 0, first + i]).random_raw(z_dim + 1) for i in range(AT_ONCE)]
+    u = ((np.stack(rows) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return torch.from_numpy(BASES[base](u[:, :-1], 1.0).astype(np.float32)), torch.from_numpy(u[:, -1])
+
+
+def ascend(weights, z, *, steps=10, rate=0.05):
+    """Latents z [N, z_dim] moved uphill on weights(z) → [N], `steps` times by `rate` along the gradient.
+
+    The gradient g is projected to the tangent of the sphere through z, g − (g·z) z / ‖z‖², so that latents keep the
+    length that the Gaussian prior gives them, about √d. (The paper writes √d for the divisor; on the sphere of that
+    radius the projection takes ‖z‖² = d.) Where the weight is zero there is no slope and z stays.
+    """
+    for _ in range(steps):
+        z = z.detach().requires_grad_(True)
+        with torch.enable_grad():
+            (g,) = torch.autograd.grad(weights(z).sum(), z)
+        z = z.detach()
+        g = g - (g * z).sum(dim=1, keepdim=True) * z / z.square().sum(dim=1, keepdim=True)
+        z = z + rate * g
+    return z
+
+
+class WeightedSampler(Sampler):
+    """What the samplers of this file share: weights that fit the generator, and an account of the last draw.
+
+    `last_effort` is the Effort of the last draw or sample, None before. batch: latents whose weights `sample` computes
+    together. Raises ValueError without weights, or for a batch below 1; WeightsError for weights of another network.
+    """
+
+    needs_weights = True
+
+    def __init__(self, generator, weights=None, *, batch=1024):
+        if weights is None:
+            raise ValueError(f"the sampler {self.name} needs trained weights: make them with train_weights")
+        if batch < 1:
+            raise ValueError(f"a batch of {batch} latents: give 1 or more")
+        weights.check_network(generator)
+        self.generator, self.batch, self.last_effort = generator, batch, None
+        self.device = next(generator.parameters()).device
+        self.weights = weights.to(self.device)
+
+    def draw(self, seeds, c=None):
+        """See Sampler.draw. Every seed is computed on its own, so that its latent is the same to the last bit."""
+        c = check_labels(c, len(seeds), self.generator.c_dim)
+        start, proposed, chosen = time.perf_counter(), 0, torch.empty(len(seeds), self.generator.z_dim)
+        for i, seed in enumerate(seeds):
+            chosen[i], tries = self._draw_one(int(seed), c[i : i + 1])
+            proposed += tries
+        return self._account(chosen, c, proposed, start)
+
+    def sample(self, n, generator, c=None):
+        """See Sampler.sample."""
+        c = check_labels(c, n, self.generator.c_dim)
+        start = time.perf_counter()
+        z, proposed = self._sample_all(c, generator)
+        return self._account(z, c, proposed, start)
+
+    def _account(self, z, c, proposed, start):
+        self.last_effort = Effort(proposed, len(z), time.perf_counter() - start)
+        return Latents(z, c)
+
+    def _weigh(self, z, c):
+        """Weights [N] of CPU latents and labels, on the generator's device."""
+        return self.weights.weights(self.generator, z.to(self.device), c.to(self.device))
+
+    def _in_batches(self, function, z, c):
+        """function(z, c) of CPU latents and labels, batch by batch, as one CPU tensor."""
+        parts = [function(*part).cpu() for part in zip(z.split(self.batch), c.split(self.batch))]
+        return torch.cat(parts)
+
+
+class LatentRSSampler(WeightedSampler):
+    """Rejection sampling: a latent z of the prior is accepted with probability min(w(z), m) / m (latentRS).
+
+    The accepted latents follow min(w, m) · prior. Proposal 0 of a seed is the latent that the prior sampler gives it,
+    so that accepted seeds keep their image; the others are its own stream of numbers. With labels, the proposals for a
+    label are accepted on their own: labels stay as they are asked for.
+
+    m: by default that of the training. max_tries: proposals rejected in a row after which a draw gives up. Raises
+    ValueError for m that does not exceed 1 or max_tries below 1, and, from a draw, when it gives up.
+    """
+
+    name = "latentrs"
+
+    def __init__(self, generator, weights=None, *, m=None, batch=1024, max_tries=10_000):
+        super().__init__(generator, weights, batch=batch)
+        self.m = self.weights.m if m is None else m
+        if not 1 < self.m < np.inf:
+            raise ValueError(f"m must exceed 1, the mean of the weights that it bounds; it is {self.m}")
+        if max_tries < 1:
+            raise ValueError(f"max_tries={max_tries} leaves no proposals: give 1 or more")
+        self.max_tries = max_tries
+
+    @torch.no_grad()
+    def _chances(self, z, c):
+        """The probability float64 [N] that each z [N, z_dim] is accepted."""
+        return self._weigh(z, c).double().clamp(max=self.m) / self.m
+
+    def _draw_one(self, seed, c):
+        c = c.expand(AT_ONCE, -1)
+        for first in range(0, self.max_tries, AT_ONCE):
+            z, u = proposals(seed, first, self.generator.z_dim, self.generator.prior)
+            if first == 0:
+                z[0] = self.generator.seed_latent(seed)[0]
+            accepted = torch.nonzero(u < self._chances(z, c).cpu())
+            if len(accepted):
+                number = int(accepted[0])
+                return z[number], first + number + 1
+        raise self._rejected(self.max_tries)
+
+    def _sample_all(self, c, random):
+        z = torch.empty(len(c), self.generator.z_dim)
+        pending, proposed, rejected = torch.arange(len(c)), 0, 0
+        while len(pending):
+            tried = self.generator.sample_prior(len(pending), random)
+            u = torch.rand(len(pending), generator=random, dtype=torch.float64)
+            accepted = torch.nonzero(u < self._in_batches(self._chances, tried, c[pending]))[:, 0]
+            z[pending[accepted]] = tried[accepted]
+            proposed += len(pending)
+            # Rejections in a row over all latents: with weights that are zero everywhere nobody waits long.
+            rejected = rejected + len(pending) if not len(accepted) else len(pending) - 1 - int(accepted[-1])
+            if rejected >= self.max_tries:
+                raise self._rejected(rejected)
+            waiting = torch.ones(len(pending), dtype=torch.bool)
+            waiting[accepted] = False
+            pending = pending[waiting]
+        return z, proposed
+
+    def _rejected(self, tries):
+        return ValueError(
+            f"none of {tries} latents in a row was accepted: the weights are zero (almost) everywhere; train others"
+        )
+
+
+class Climbing:
+    """Gradient ascent on the weight, for samplers that have the options `steps` and `rate` of it in `ascent`."""
+
+    def _climb(self, z, c):
+        return ascend(lambda x: self._weigh(x, c), z.to(self.device), **self.ascent).cpu()
+
+
+class LatentGASampler(Climbing, WeightedSampler):
+    """Gradient ascent: latents of the prior moved uphill on the weight, as `ascend` does (latentGA).
+
+    steps, rate: the paper's by default. Latents with the weight zero stay where they are. Raises ValueError for a
+    negative number of steps or a rate that is not positive.
+    """
+
+    name = "latentga"
+
+    def __init__(self, generator, weights=None, *, steps=10, rate=0.05, batch=1024):
+        super().__init__(generator, weights, batch=batch)
+        self.ascent = checked_ascent(steps, rate)
+
+    def _draw_one(self, seed, c):
+        return self._climb(self.generator.seed_latent(seed), c)[0], 1
+
+    def _sample_all(self, c, random):
+        return self._in_batches(self._climb, self.generator.sample_prior(len(c), random), c), len(c)
+
+
+class LatentRSGASampler(Climbing, LatentRSSampler):
+    """Rejection first, then gradient ascent from the accepted latents (latentRS+GA)."""
+
+    name = "latentrs+ga"
+
+    def __init__(self, generator, weights=None, *, m=None, steps=10, rate=0.05, batch=1024, max_tries=10_000):
+        super().__init__(generator, weights, m=m, batch=batch, max_tries=max_tries)
+        self.ascent = checked_ascent(steps, rate)
+
+    def _draw_one(self, seed, c):
+        z, tries = super()._draw_one(seed, c)
+        return self._climb(z[None], c)[0], tries
+
+    def _sample_all(self, c, random):
+        z, proposed = super()._sample_all(c, random)
+        return self._in_batches(self._climb, z, c), proposed
+
+
+def checked_ascent(steps, rate):
+    """The options of `ascend`. Raises ValueError for numbers that make no sense."""
+    if steps < 0:
+        raise ValueError(f"{steps} steps of gradient ascent: give 0 or more")
+    if not 0 < rate < np.inf:
+        raise ValueError(f"a rate of gradient ascent of {rate}: give a positive number")
+    return dict(steps=steps, rate=rate)
