@@ -1,0 +1,190 @@
+"""Ranks of maps whose rank is known, what bounds them, and dropout noise."""
+
+import pytest
+import scipy.stats
+import torch
+from conftest import small_stylegan2
+from test_spectrum import FunctionMap
+
+from dnnlib_compat.loader import load_network
+from latent_plugins.geometry.dimension import TOLERANCE, dropped, elbow, intrinsic_dimension, rank_bound
+from latent_plugins.spaces import get_space
+
+LEVEL = 1e-3  # of every statistical test here
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def matrix_with(values, n_out, n_in):
+    """A matrix [n_out, n_in] with the given singular values."""
+    left = torch.linalg.qr(torch.randn(n_out, len(values), generator=seeded(1), dtype=torch.float64)).Q
+    right = torch.linalg.qr(torch.randn(n_in, len(values), generator=seeded(2), dtype=torch.float64)).Q
+    return ((left * torch.tensor(values, dtype=torch.float64)) @ right.T).float()
+
+
+def affine_map(matrix):
+    return FunctionMap(lambda x: x @ matrix.T + 1, matrix.shape[1], matrix.shape[0])
+
+
+def mlp(*widths, seed=0):
+    torch.manual_seed(seed)
+    layers = []
+    for n_in, n_out in zip(widths[:-1], widths[1:]):
+        layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1]).requires_grad_(False)
+
+
+def as_map(network):
+    return FunctionMap(network, network[0].in_features, network[-1].out_features)
+
+
+@pytest.mark.parametrize("rank", [1, 3, 5])
+@pytest.mark.parametrize("n_out, n_in", [(5, 9), (9, 5), (40, 7)])
+def test_the_rank_of_affine_maps(rank, n_out, n_in):
+    matrix = matrix_with([3.0 / (k + 1) for k in range(rank)], n_out, n_in)
+    found = intrinsic_dimension(affine_map(matrix), torch.randn(4, n_in, generator=seeded()))
+    assert found.dtype == torch.int64 and found.tolist() == [rank] * 4
+
+
+def test_the_tolerance_is_relative_to_the_largest_value():
+    values = [100.0, 1.0, 1e-2, 1e-3]
+    space_map, x = affine_map(matrix_with(values, 12, 6)), torch.zeros(1, 6)
+    counts = {t: intrinsic_dimension(space_map, x, tolerance=t).item() for t in (0.1, 5e-3, 5e-5, TOLERANCE)}
+    assert list(counts.values()) == [1, 2, 3, 4]
+
+
+def test_a_jacobian_of_zeros_has_dimension_zero_and_regions_differ():
+    """G(x) = (x₁⁺, x₂⁺): a plane, a line or a point, region by region."""
+    space_map = FunctionMap(torch.relu, 2, 2)
+    x = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])
+    assert intrinsic_dimension(space_map, x).tolist() == [2, 1, 0]
+
+
+def test_chunks_change_nothing():
+    space_map, x = as_map(mlp(6, 9, 4, 12)), torch.randn(7, 6, generator=seeded())
+    apart = torch.cat([intrinsic_dimension(space_map, row) for row in x.split(1)])
+    assert torch.equal(intrinsic_dimension(space_map, x, max_memory=20_000), apart)
+
+
+def test_no_region_exceeds_the_bound():
+    for seed, widths in enumerate([(8, 20, 20, 30), (8, 20, 5, 30), (8, 3, 20, 30), (8, 20, 20, 4)]):
+        network = mlp(*widths, seed=seed)
+        bound = rank_bound(network)
+        assert bound == min(widths)
+        dimensions = intrinsic_dimension(as_map(network), torch.randn(200, 8, generator=seeded()))
+        assert dimensions.max() <= bound and dimensions.max() > 0
+
+
+def test_the_bound_sees_ranks_below_the_widths():
+    network = mlp(6, 10, 12)
+    network[0].weight.copy_(matrix_with([2.0, 1.0], 10, 6))
+    nested = torch.nn.Sequential(network, torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(12, 20)))
+    assert rank_bound(network) == rank_bound(nested) == 2
+    network[0].weight.zero_()
+    assert rank_bound(network) == 0
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Conv2d(1, 1, 1), torch.nn.Softmax(dim=1), torch.nn.BatchNorm1d(4)])
+def test_layers_without_a_known_rank_are_refused(layer):
+    with pytest.raises(ValueError, match=type(layer).__name__):
+        rank_bound(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))
+    with pytest.raises(ValueError, match="no Linear layer"):
+        rank_bound(torch.nn.Sequential(torch.nn.ReLU()))
+
+
+@pytest.mark.parametrize("kind", ["dropout", "dropconnect"])
+def test_dropout_noise(kind):
+    network, rate = mlp(50, 200, 200, 60), 0.3
+    before = [p.clone() for p in network.parameters()]
+    noisy = dropped(network, rate, seeded(5), kind)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before))  # the original is untouched
+    again = dropped(network, rate, seeded(5), kind)
+    assert all(torch.equal(a, b) for a, b in zip(noisy.parameters(), again.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip([p for p in noisy.parameters() if p.ndim == 1], before[1::2]))
+    gone = lost = 0
+    for layer, (old, new) in enumerate(zip(before[::2], list(noisy.parameters())[::2])):
+        zero = new == 0
+        if kind == "dropout" and layer == 0:
+            assert torch.equal(old, new)  # what enters here is the latent, no hidden unit
+            continue
+        torch.testing.assert_close(new[~zero], old[~zero] / (1 - rate))
+        if kind == "dropconnect":
+            gone, lost = gone + zero.numel(), lost + int(zero.sum())
+        else:
+            assert torch.equal(zero, zero[:1].expand_as(zero))  # a silent unit is silent for all that it feeds
+            gone, lost = gone + zero.shape[1], lost + int(zero[0].sum())
+    assert scipy.stats.binomtest(lost, gone, rate).pvalue > LEVEL
+
+
+def test_dropout_lowers_the_dimension():
+    network = mlp(20, 22, 40)
+    x = torch.randn(50, 20, generator=seeded())
+    whole = intrinsic_dimension(as_map(network), x)
+    for kind in ("dropout", "dropconnect"):
+        noisy = dropped(network, 0.5, seeded(1), kind)
+        found = intrinsic_dimension(as_map(noisy), x)
+        assert (found <= rank_bound(noisy)).all()
+        if kind == "dropout":  # the units that stay are the same, some are silent: rank can only fall
+            assert (found <= whole).all() and found.float().mean() < 0.7 * whole.float().mean()
+    silent = dropped(network, 0.0, seeded(1))
+    assert torch.equal(silent(x), network(x))
+
+
+@pytest.mark.parametrize("corner", [2, 5, 7])
+def test_the_elbow_of_a_bent_line_is_its_corner(corner):
+    """Logarithms that fall by 1 an entry up to the corner and by 0.1 after it, with a level for each latent."""
+    k = torch.arange(12, dtype=torch.float64)
+    curve = -(k.clamp(max=corner) + 0.1 * (k - corner).clamp(min=0))
+    levels = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)[:, None]
+    found = elbow((curve + levels).exp())
+    assert found.index == corner
+    torch.testing.assert_close(found.curve, curve + 2)
+    chord = curve[0] + (curve[-1] - curve[0]) * corner / 11
+    assert found.height == pytest.approx(abs(curve[corner] - chord).item())
+
+
+def test_elbows_of_lines_zeros_and_broken_latents():
+    line = 0.5 ** torch.arange(6.0, dtype=torch.float64)
+    assert elbow(line[None]).height < 1e-12
+    values = torch.tensor([[4.0, 4.0, 0.0], [1.0, 1.0, 1e-20], [0.0, 0.0, 0.0], [1.0, torch.nan, 0.1]])
+    found = elbow(values)
+    assert found.index == 1 and found.curve.isfinite().all()
+    torch.testing.assert_close(found.curve[1].exp().item(), 2.0)  # the zeros' row and the broken one are left out
+    torch.testing.assert_close((found.curve[2] - found.curve[0]).exp().item(), TOLERANCE)
+
+
+def test_generators_on_the_sphere_lose_the_radial_direction():
+    space_map = get_space(small_stylegan2(z_dim=8, w_dim=16), "style")
+    x = space_map.enter(torch.randn(5, 8, generator=seeded()))
+    assert space_map.domain == "sphere"
+    assert intrinsic_dimension(space_map, x).tolist() == [7] * 5
+
+
+def test_the_embedded_network():
+    space_map = get_space(load_network("mnist32"), "pixel")
+    found = intrinsic_dimension(space_map, space_map.enter(torch.randn(2, 64, generator=seeded())))
+    assert (found >= 60).all() and (found <= 63).all()
+
+
+def test_bad_input():
+    space_map, x = as_map(mlp(3, 4, 5)), torch.zeros(2, 3)
+    for tolerance in (0, 1, -1e-3, float("nan")):
+        with pytest.raises(ValueError, match="tolerance"):
+            intrinsic_dimension(space_map, x, tolerance=tolerance)
+    for wrong in (torch.zeros(2, 4), torch.zeros(3), torch.zeros(0, 3)):
+        with pytest.raises(ValueError, match=r"\[N, 3\]"):
+            intrinsic_dimension(space_map, wrong)
+    with pytest.raises(ValueError, match="not finite at 1 latents, the first is number 1"):
+        intrinsic_dimension(FunctionMap(torch.sqrt, 3, 3), torch.tensor([[1.0, 1, 1], [-1, 1, 1]]))
+    for rate in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="rate"):
+            dropped(mlp(3, 4, 5), rate, seeded())
+    with pytest.raises(ValueError, match="unknown kind of noise 'droppath'"):
+        dropped(mlp(3, 4, 5), 0.5, seeded(), "droppath")
+    for spectra in (torch.ones(3), torch.ones(2, 2)):
+        with pytest.raises(ValueError, match="at least 3"):
+            elbow(spectra)
+    with pytest.raises(ValueError, match="usable"):
+        elbow(torch.zeros(2, 4))
