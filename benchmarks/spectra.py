@@ -170,9 +170,7 @@ def agreement(values, reference):
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--quick", is_flag=True, help="Few latents, few labels and short training, unless given."
-)
+@click.option("--quick", is_flag=True, help="Few latents, few labels and short training, unless given.")
 @click.option("--latents", "n", type=click.IntRange(1), help="Latents to take spectra at.  [default: 60]")
 @click.option("--paper-latents", type=click.IntRange(1), help="How many of them for `paper`.  [default: 20]")
 @click.option("--learn-latents", type=click.IntRange(1), help="Other latents to learn the basis from.  [default: 40]")

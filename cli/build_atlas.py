@@ -13,6 +13,7 @@ from cli.options import (
     atlas_options,
     check_psi,
     cutoff_option,
+    detector_option,
     gpus_option,
     network_options,
     open_network,
@@ -26,7 +27,11 @@ from latent_plugins.atlas_settings import make_settings
 @click.command()
 @network_options
 @click.option("--outdir", type=Path, required=True, metavar="DIR", help="Folder of the atlas.")
-@click.option("--space", help="style, pixel or w:pixel.  [default: style, of networks without styles pixel]")
+@click.option(
+    "--space",
+    help="style, pixel, vgg, inception, features, or w:pixel and so on.  [default: style, else pixel]",
+)
+@detector_option
 @atlas_options
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="Singular values to store.  [default: all, 128 at most]"

@@ -8,7 +8,7 @@ from cli.options import allow_code_option, open_network, reports_errors
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.loader import network_file
 from latent_plugins.defaults import paper_top_k
-from latent_plugins.spaces import MAPS, SHORT_NAMES, default_domain, default_space
+from latent_plugins.spaces import SHORT_NAMES, default_domain, default_space, spaces_of
 
 
 @click.command()
@@ -45,7 +45,7 @@ def facts_of(generator, source, entry):
         prior=generator.prior_text,
         truncation=generator.truncation_text,
         domain=default_domain(generator),
-        spaces=spaces_of(generator),
+        spaces=[short_name(space) for space in spaces_of(generator)],
         dataset=entry.get("dataset"),
         recommended=entry.get("recommended") or papers_settings(generator),
         licence=entry.get("licence"),
@@ -58,11 +58,6 @@ def papers_settings(generator):
     """What the papers used for the family, where nothing is recommended for the network itself."""
     space = default_space(generator)
     return dict(space=short_name(space), top_k=paper_top_k(space, generator.family), source="MaGNET, for the family")
-
-
-def spaces_of(generator):
-    """The spaces whose volume can be measured, by their short names where they have one."""
-    return [short_name(space) for space in (MAPS if generator.has_styles else ["z:pixel"])]
 
 
 def short_name(space):

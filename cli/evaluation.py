@@ -10,7 +10,7 @@ import click
 
 from cli.atlases import cached_atlas
 from cli.launch import own_device
-from cli.metric_inputs import open_detectors, open_real, recorded_data
+from cli.metric_inputs import open_detectors, open_real, recorded_data, space_detector
 from cli.options import check_psi, open_network
 from cli.progress import count_progress
 from cli.report import result_line, summary_line
@@ -26,7 +26,7 @@ from cli.sampling import (
     usable_advice,
 )
 from latent_plugins import distributed
-from latent_plugins.defaults import DEFAULT_CANDIDATES
+from latent_plugins.defaults import default_candidates
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import save_png
@@ -35,7 +35,7 @@ from latent_plugins.samplers.mixture import MixtureSampler
 
 SAMPLER_OPTIONS = ("space", "top_k", "atlas_path", "replacement", "true_volumes")
 SAMPLER_OPTIONS += ("candidates", "domain", "method", "projection", "oversample", "iterations", "basis", "labels")
-SAMPLER_OPTIONS += ("min_spearman", "precision", "compile", "max_memory")
+SAMPLER_OPTIONS += ("layer", "min_spearman", "precision", "compile", "max_memory")
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
@@ -101,6 +101,7 @@ class Run:
             cutoff=cutoff, noise_mode=noise_mode, batch=batch, mirror=mirror, allow_singular=allow_singular
         )
         self.sampler_options = dict(space=space, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
+        atlas_settings["detector"] = space_detector(space, detectors)
         self.drawn = dict(replacement=replacement, true_volumes=true_volumes)
         self.atlas_settings, self.min_spearman = atlas_settings, min_spearman
         for setting in settings:
@@ -167,7 +168,7 @@ class Run:
             made = self.atlas_settings | dict(space=space, psi=psi, cutoff=cutoff, classes=None)
             needed = 0 if options["replacement"] else self.largest_draw()
             if made["candidates"] is None and space == "z:w":
-                made["candidates"] = max(DEFAULT_CANDIDATES[space], CANDIDATES_PER_SAMPLE * needed)
+                made["candidates"] = max(default_candidates(space), CANDIDATES_PER_SAMPLE * needed)
             settings = settings_for(self.generator, options["top_k"], self.advice, **made)
             if settings.candidates < needed:
                 raise ValueError(

@@ -14,6 +14,7 @@ from cli.options import (
     atlas_options,
     check_psi,
     cutoff_option,
+    detector_option,
     network_options,
     open_network,
     prepare_folder,
@@ -60,6 +61,7 @@ from latent_plugins.plotting import image_grid, save_png
 )
 @click.option("--outdir", type=Path, default="out", show_default=True, metavar="DIR", help="Where the images go.")
 @sampler_choice_options()
+@detector_option
 @atlas_options
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
 @click.option(

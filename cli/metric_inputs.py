@@ -11,6 +11,9 @@ from dnnlib_compat.pretrained import locate
 from latent_plugins import distributed
 from latent_plugins.metrics.names import OFFICIAL_DETECTORS
 from latent_plugins.metrics.real import RealImages, ReferenceStatistics
+from latent_plugins.spaces import canonical_space, is_feature_space
+
+SPACE = "space"  # in front of a --detector: that of the sampler's space
 
 
 def open_detectors(metrics, chosen, lpips_heads, entry, **options):
@@ -23,6 +26,8 @@ def open_detectors(metrics, chosen, lpips_heads, entry, **options):
         sources.update(inception=entry["detector"], vgg16=entry["detector"])
     for value in chosen:
         part, mark, source = value.partition("=")
+        if mark and part == SPACE:
+            continue
         sources.update({part: source} if mark and part in sources else dict.fromkeys(sources, value))
     needed = sorted({metric.detector for metric in metrics if metric.detector})
     if lpips_heads is not None and "lpips" not in needed:
@@ -33,6 +38,16 @@ def open_detectors(metrics, chosen, lpips_heads, entry, **options):
         return distributed.leader_first(lambda: load_detector(source, lpips_heads=heads, **options))
 
     return {part: opened(sources[part], lpips_heads if part == "lpips" else None) for part in needed}
+
+
+def space_detector(space, chosen):
+    """The detector of a feature space among the values of --detector: `space=…`, else what replaces all; or None."""
+    if space is None or not is_feature_space(canonical_space(space)):
+        return None
+    named = [value.partition("=") for value in chosen]
+    own = [source for part, mark, source in named if mark and part == SPACE]
+    every = [value for value in chosen if value.partition("=")[0] not in (SPACE, *OFFICIAL_DETECTORS)]
+    return (own or every or [None])[-1]
 
 
 def recorded_data(source, entry):

@@ -53,7 +53,8 @@ evaluation_options = apply_options(
             "detectors",
             multiple=True,
             metavar="NAME|FILE",
-            help="Feature detector instead of the official ones; inception=, vgg16= or lpips= in front limits it.",
+            help="Feature detector instead of the official ones; inception=, vgg16=, lpips= or space= (that "
+            "of --space) in front limits it.",
         ),
         click.option("--lpips-heads", metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none."),
         click.option(

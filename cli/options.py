@@ -153,6 +153,9 @@ atlas_options = apply_options(
             help="Where latents live.  [default: sphere for networks that normalise z]",
         ),
         click.option(
+            "--layer", metavar="NAME", help="Detector's layer of a feature space.  [default: the metrics' features]"
+        ),
+        click.option(
             "--method",
             type=click.Choice([*METHODS, *PREDICTED]),
             help="Singular values of the whole Jacobian (exact), of a random projection of it, by subspace iteration, "
@@ -221,6 +224,12 @@ atlas_options = apply_options(
             help="Bound for the Jacobians, e.g. 2GB.  [default: automatic]",
         ),
     ]
+)
+
+detector_option = click.option(
+    "--detector",
+    metavar="NAME|FILE",
+    help="Feature detector of the space.  [default: the official one of vgg, inception]",
 )
 
 gpus_option = click.option(

@@ -12,7 +12,7 @@ from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import PREDICTED, AtlasError, make_settings
 from latent_plugins.defaults import paper_top_k
 from latent_plugins.samplers import available_samplers, create_sampler
-from latent_plugins.spaces import canonical_space, check_space, default_space
+from latent_plugins.spaces import canonical_space, check_space, default_space, is_feature_space
 
 IDLE_DEFAULTS = dict(
     projection=256,
@@ -37,7 +37,9 @@ def sampler_choice_options(rho=click.FLOAT):
                 help="prior, truncation, magnet, polarity, or one that an installed package adds.",
             ),
             click.option(
-                "--space", help="Whose volume counts: style, pixel or w:pixel.  [default: recommended, or style]"
+                "--space",
+                help="Whose volume counts: style, pixel, vgg, inception, features; from w on, w:pixel and so on.  "
+                "[default: recommended, or style]",
             ),
             click.option("--rho", type=rho, help="Polarity: below 0 to modes, above 0 to anti-modes."),
             click.option(
@@ -83,7 +85,9 @@ def check_sampler(name, **options):
     for option in sorted(idle & given):
         spelled = option.removesuffix("_path").replace("_", "-")
         raise click.ClickException(f"--{spelled} has no effect with --sampler={name}; leave it out")
-    for option in sorted({"candidates", "domain"} & given if options["atlas_path"] is not None else ()):
+    for option in sorted(
+        {"candidates", "domain", "detector", "layer"} & given if options["atlas_path"] is not None else ()
+    ):
         raise click.ClickException(f"--{option} has no effect with --atlas, which has its own; leave it out")
     return samplers[name]
 
@@ -162,12 +166,15 @@ def advice_for(advice, space):
 def usable_advice(generator, advice):
     """The recommended settings of a catalogue entry, with a canonical `space`, as far as they can be followed.
 
-    Those for a space that needs a feature detector, or that the network does not have, are left out.
+    Those for a feature space, too costly to be taken unasked, or for one that the network does not have, are left out.
     """
     try:
-        return dict(advice, space=check_space(generator, advice["space"]))
+        advised = check_space(generator, advice["space"])
     except (ValueError, KeyError):
+        advised = None
+    if advised is None or is_feature_space(advised):
         return dict(space=default_space(generator))
+    return dict(advice, space=advised)
 
 
 def settings_for(generator, top_k, advice, **settings):

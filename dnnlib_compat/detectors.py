@@ -5,6 +5,7 @@ release), a state dict (`.pth`: pytorch-fid's Inception, torchvision's VGG16), o
 """
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import re
@@ -43,7 +44,8 @@ class Detector:
 
     `outputs` maps a name, `features`, `probabilities` or `lpips`, to a function of images [N, channels, H, W], uint8 or
     float in [0, 255], with values [N, F] float32; those of `lpips` have squared distances that are LPIPS distances.
-    `digest` tells the content of the file, `channels` and `resolution` (None: any) what images it takes.
+    `layers`, of networks that are known here and can be differentiated, maps such images to an iterator of (name,
+    activation). `digest` tells the content of the file, `channels` and `resolution` (None: any) what images it takes.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Detector:
     outputs: dict[str, Callable]
     channels: int = 3
     resolution: int | None = None
+    layers: Callable | None = None
 
     @property
     def device(self):
@@ -67,6 +70,37 @@ class Detector:
         if images.shape[1] == 1 and self.channels == 3:
             images = images.expand(-1, 3, -1, -1)
         return self.outputs[output](images).to(torch.float32)
+
+    def activation(self, images, layer=None):
+        """A layer's activation [N, …] for float images [N, C, H, W] in [0, 255]; without a name, the features [N, F].
+
+        It composes with torch.func. Raises ValueError as `check_layer`.
+        """
+        self.check_layer(layer)
+        if layer is None:
+            return self(images)
+        if images.shape[1] == 1 and self.channels == 3:
+            images = images.expand(-1, 3, -1, -1)
+        return next(x for name, x in self.layers(images) if name == layer)
+
+    def check_layer(self, layer=None):
+        """Raise ValueError when the detector cannot be differentiated, or has no such layer (None: its features)."""
+        if self.layers is None:
+            raise ValueError(
+                f"the detector {self.name} cannot be differentiated; take the .pkl of the StyleGAN3 release or a state "
+                "dict (.pth) of Inception or VGG16"
+            )
+        if layer is not None and layer not in self.layer_names:
+            raise ValueError(
+                f"the detector {self.name} has no layer {layer!r}; its layers: {', '.join(self.layer_names)}"
+            )
+
+    @functools.cached_property
+    def layer_names(self):
+        """The names of its layers, in order."""
+        size = self.resolution or 32
+        with torch.no_grad():
+            return [name for name, _ in self.layers(torch.zeros(1, self.channels, size, size, device=self.device))]
 
     def check(self, output, channels, resolution):
         """Raise ValueError when the detector has no such output, or does not take such images."""
@@ -139,18 +173,22 @@ def classifier_detector(identity, network):
     def scaled(images):
         return images.to(torch.float32) / 127.5 - 1
 
+    def layers(images):
+        return network.layers(scaled(images))
+
     outputs = {
         FEATURES: lambda images: network.features(scaled(images)),
         PROBABILITIES: lambda images: network(scaled(images)).softmax(dim=1),
     }
-    return Detector(*identity, network, outputs, channels=1, resolution=32)
+    return Detector(*identity, network, outputs, channels=1, resolution=32, layers=layers)
 
 
 def inception_detector(identity, tensors, path, device):
     with naming(path):
         tensors = convert_inception_state(tensors)
     network = filled(InceptionV3, tensors).to(device)
-    return Detector(*identity, network, {FEATURES: network.features, PROBABILITIES: network.probabilities})
+    outputs = {FEATURES: network.features, PROBABILITIES: network.probabilities}
+    return Detector(*identity, network, outputs, layers=network.layers)
 
 
 def vgg16_detector(identity, tensors, path, lpips_heads, device):
@@ -167,7 +205,7 @@ def vgg16_detector(identity, tensors, path, lpips_heads, device):
         identity = name, hashlib.sha256((digest + file_digest(path)).encode()).hexdigest()[:16]
     network = filled(VGG16, tensors).to(device)
     outputs = {FEATURES: network.features} | ({LPIPS: network.lpips} if network.has_lpips else {})
-    return Detector(*identity, network, outputs)
+    return Detector(*identity, network, outputs, layers=network.layers)
 
 
 def filled(network_class, tensors):

@@ -7,17 +7,26 @@ from pathlib import Path
 
 import torch
 
+from dnnlib_compat.detectors import load_detector
+from dnnlib_compat.pretrained import detectors
 from latent_plugins.candidates import candidate_latents
 from latent_plugins.defaults import (
-    DEFAULT_CANDIDATES,
     OVERSAMPLE,
     STORED,
     STORED_BY_ITERATION,
+    default_candidates,
     default_method,
     paper_top_k,
 )
 from latent_plugins.fingerprint import fingerprint
-from latent_plugins.spaces import check_space, default_domain, default_space, get_space
+from latent_plugins.spaces import (
+    check_space,
+    default_detector,
+    default_domain,
+    default_space,
+    get_space,
+    is_feature_space,
+)
 from latent_plugins.spectrum import METHODS
 from latent_plugins.spectrum.compiled import CompiledMap
 from latent_plugins.spectrum.precision import PRECISIONS
@@ -27,7 +36,7 @@ FORMAT = 1
 # of the format.
 CHEAP_SHARD_ROWS, SHARD_ROWS = 1000, 50
 
-HOW = ("max_memory", "compile")  # settings that decide how numbers are computed, and so their last bits
+HOW = ("max_memory", "compile", "detector")  # settings that say how numbers are computed, not which
 PREDICTED = ("hybrid", "amortized")  # methods whose volumes a predictor gives
 WITH_BASIS = ("shared", "hybrid")
 BASIS_LABELS = 256  # latents that a basis is learned from
@@ -42,7 +51,8 @@ class AtlasError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class AtlasSettings:
     """Everything that decides an atlas's numbers. `classes` is None for unconditional networks; `candidates` counts
-    per class. `max_memory` (bytes, None: automatic) is part of it: it decides which rows are computed together."""
+    per class. `max_memory` (bytes, None: automatic) is part of it: it decides which rows are computed together.
+    `detector` is where a feature space's detector comes from, `features` the digest of its content."""
 
     network: str
     z_dim: int
@@ -67,6 +77,9 @@ class AtlasSettings:
     labels: int | None = None
     precision: str | None = None
     compile: bool | None = None
+    detector: str | None = None
+    features: str | None = None
+    layer: str | None = None
 
     @property
     def predicted(self):
@@ -99,6 +112,8 @@ def make_settings(
     labels=None,
     precision="float32",
     compile=False,
+    detector=None,
+    layer=None,
     classes=None,
     max_memory=None,
 ):
@@ -109,8 +124,9 @@ def make_settings(
     `hybrid` or `amortized`; by default the cheaper one of exact and subspace. projection, oversample and iterations,
     basis (its directions, by default 6 more than top_k, of hybrid 8) and labels (latents that a basis is learned from,
     by default 256; spectra that a predictor learns from, by default 5,000) are for the methods that take them.
-    precision: of the products (`spectrum`); compile: whether they go through torch.compile. classes: class indices of a
-    conditional network, by default all. Raises ValueError with the offending value and what would be right.
+    precision: of the products (`spectrum`); compile: whether they go through torch.compile. detector: source (file or
+    short name) of the feature detector of a feature space; layer: its layer. classes: class indices of a conditional
+    network, by default all. Raises ValueError with the offending value and what would be right.
     """
     name = check_space(generator, space or default_space(generator))
     domain = domain or default_domain(generator)
@@ -132,7 +148,10 @@ def make_settings(
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known ones: {', '.join(PRECISIONS)}")
     label = None if generator.c_dim == 0 else one_hot([0], generator.c_dim)
-    space_map = get_space(generator, name, c=label, domain=domain)
+    if is_feature_space(name):
+        detector = detector or default_detector(name)
+    opened = detector and opened_detector(detector, next(generator.parameters()).device)
+    space_map = get_space(generator, name, c=label, domain=domain, detector=opened, layer=layer)
     method = method or default_method(space_map, top_k)
     limit = min(space_map.max_rank, projection) if method == "projected" else space_map.max_rank
     if top_k is None and method in PREDICTED:
@@ -153,7 +172,7 @@ def make_settings(
         raise ValueError(f"{labels} labels are too few to learn from: give at least {FEWEST_LABELS}")
     if name == "z:w":
         psi, cutoff = 1, None  # truncation scales every volume by the same factor, which no weight sees
-    candidates = DEFAULT_CANDIDATES[name] if candidates is None else candidates
+    candidates = default_candidates(name) if candidates is None else candidates
     if candidates < 1:
         raise ValueError(f"the number of candidates must be positive, not {candidates}")
     return AtlasSettings(
@@ -177,6 +196,9 @@ def make_settings(
         labels=(labels or BASIS_LABELS) if method in (*WITH_BASIS, *PREDICTED) else None,
         precision=None if precision == "float32" else precision,
         compile=compile or None,
+        detector=detector and named_source(detector),
+        features=opened and opened.digest,
+        layer=layer,
         classes=classes,
         max_memory=max_memory,
     )
@@ -215,9 +237,26 @@ def compiled_map(generator, settings, label):
 
 
 def plain_map(generator, settings, label):
-    """The SpaceMap of a class of an atlas."""
+    """The SpaceMap of a class of an atlas. Raises AtlasError when the feature detector's file has changed."""
     c = None if label is None else one_hot([label], settings.c_dim)
-    return get_space(generator, settings.space, c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain)
+    options = dict(c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain)
+    if settings.detector is not None:
+        detector = opened_detector(settings.detector, next(generator.parameters()).device)
+        if detector.digest != settings.features:
+            raise AtlasError(f"{settings.detector}: not the feature detector that the atlas was begun with")
+        options.update(detector=detector, layer=settings.layer)
+    return get_space(generator, settings.space, **options)
+
+
+@functools.lru_cache(maxsize=4)
+def opened_detector(source, device):
+    """The Detector of a feature space, read once."""
+    return load_detector(source, device=device)
+
+
+def named_source(source):
+    """A short name as it is, a file as its absolute path."""
+    return source if source in detectors() or not Path(source).exists() else str(Path(source).resolve())
 
 
 def read_settings(path):

@@ -1,12 +1,18 @@
 """Spaces: which differentiable map's volume counts, and where its latents live."""
 
 import dataclasses
+import functools
 import math
 
 import torch
 
-SHORT_NAMES = {"style": "z:w", "pixel": "z:pixel"}
-MAPS = ("z:w", "z:pixel", "w:pixel")
+from dnnlib_compat.detectors import FEATURES, Detector
+
+FEATURE_SPACES = ("vgg", "inception", "features")
+SHORT_NAMES = {"style": "z:w", "pixel": "z:pixel"} | {name: f"z:{name}" for name in FEATURE_SPACES}
+MAPS = ("z:w", *(f"{start}:{end}" for end in ("pixel", *FEATURE_SPACES) for start in "zw"))
+# Files whose networks are known here, so that they can be differentiated; `features` takes any that is named.
+DEFAULT_DETECTORS = {"vgg": "vgg16-stylegan3", "inception": "inception-2015-12-05-stylegan3"}
 DOMAINS = ("sphere", "gaussian")
 
 
@@ -24,15 +30,33 @@ def canonical_space(name):
     return full
 
 
+def spaces_of(generator):
+    """The canonical names of the spaces that a generator has."""
+    return [name for name in MAPS if generator.has_styles or not (name.startswith("w:") or name == "z:w")]
+
+
 def check_space(generator, name):
     """The canonical name of a space of this generator. Raises ValueError for one that its family does not have."""
     full = canonical_space(name)
-    if full != "z:pixel" and not generator.has_styles:
+    if full not in spaces_of(generator):
         raise ValueError(
             f"a {generator.family} network has no styles (w) between z and the image, so it has no space {full}: use "
             "the space pixel"
         )
     return full
+
+
+def is_feature_space(name):
+    """Whether a canonical name is that of a space of a feature detector."""
+    return name.partition(":")[2] in FEATURE_SPACES
+
+
+def default_detector(name):
+    """The detector's name for a canonical feature space. Raises ValueError for one that needs to be told."""
+    end = name.partition(":")[2]
+    if end not in DEFAULT_DETECTORS:
+        raise ValueError(f"the space {name} needs --detector=FILE or a name, such as --detector=mnist-classifier")
+    return DEFAULT_DETECTORS[end]
 
 
 def default_space(generator):
@@ -50,8 +74,10 @@ class SpaceMap:
     """A batched, differentiable map [N, in_dim] → [N, out_dim] whose Jacobian's volume is of interest.
 
     Attributes: `name` (`FROM:TO`); `domain`, where z lives; `c`, the label [1, c_dim] of every row; truncation `psi`
-    and `cutoff`. With the domain `sphere` the map first rescales z to the length √d, so that its Jacobian at a point
-    of that sphere is the generator's on the tangent space, with one exact null direction.
+    and `cutoff`; `detector` and `layer` (None: the metrics' features) of a feature space, whose map takes the image as
+    the metrics do, clipped to [0, 255] and resized, but not rounded to 8 bits. With the domain `sphere` the map first
+    rescales z to the length √d, so that its Jacobian at a point of that sphere is the generator's on the tangent space,
+    with one exact null direction.
     """
 
     generator: torch.nn.Module
@@ -60,6 +86,8 @@ class SpaceMap:
     c: torch.Tensor
     psi: float = 1
     cutoff: int | None = None
+    detector: Detector | None = None
+    layer: str | None = None
 
     @property
     def in_dim(self):
@@ -69,7 +97,21 @@ class SpaceMap:
     def out_dim(self):
         if self.name.endswith(":w"):
             return self.generator.w_dim
-        return self.generator.img_channels * self.generator.img_resolution**2
+        pixels = self.generator.img_channels * self.generator.img_resolution**2
+        return pixels if self.detector is None else self._features
+
+    @functools.cached_property
+    def _features(self):
+        size = self.generator.img_resolution
+        image = torch.zeros(1, self.generator.img_channels, size, size, device=self.detector.device)
+        with torch.no_grad():
+            return self._end(image).shape[1]
+
+    @property
+    def modules(self):
+        """Every module that the map goes through."""
+        networks = [self.generator] if self.detector is None else [self.generator, self.detector.network]
+        return [module for network in networks for module in network.modules() if module is not network]
 
     @property
     def max_rank(self):
@@ -85,40 +127,58 @@ class SpaceMap:
 
     @property
     def parts(self):
-        """(first, second) SpaceMaps that this one is the composition of, with an image of few dimensions and a cheap
-        Jacobian between them: z → w → pixel; None for others."""
-        if self.name != "z:pixel" or not self.generator.has_styles:
+        """(first, second) SpaceMaps that this one is the composition of, the first with a cheap Jacobian: z → w and
+        w → pixel, or w → features; None for others."""
+        start, _, end = self.name.partition(":")
+        if start != "z" or end == "w" or not self.generator.has_styles:
             return None
-        style = dataclasses.replace(self, name="z:w", psi=1, cutoff=None)  # the second part truncates
-        return style, dataclasses.replace(self, name="w:pixel")
+        # The second part truncates.
+        style = dataclasses.replace(self, name="z:w", psi=1, cutoff=None, detector=None, layer=None)
+        return style, dataclasses.replace(self, name=f"w:{end}")
 
     def __call__(self, x):
         if self.name.startswith("z:"):
             if self.domain == "sphere":
                 x = to_sphere(x)
             if not self.generator.has_styles:
-                return self.generator(x, self._labels(x), truncation_psi=self.psi).flatten(1)
+                return self._end(self.generator(x, self._labels(x), truncation_psi=self.psi))
             x = self.generator.style(x, self._labels(x))
         ws = self.generator.broadcast(x, self.psi, self.cutoff)
         if self.name.endswith(":w"):
             return ws[:, 0]
-        return self.generator.synthesis(ws, noise_mode="const").flatten(1)
+        return self._end(self.generator.synthesis(ws, noise_mode="const"))
+
+    def _end(self, images):
+        """Pixels or features [N, out] of images [N, C, H, W]."""
+        if self.detector is None:
+            return images.flatten(1)
+        return self.detector.activation((images * 127.5 + 128).clamp(0, 255), self.layer).flatten(1)
 
     def _labels(self, x):
         return self.c.expand(x.shape[0], -1)
 
 
-def get_space(generator, name, *, c=None, psi=1, cutoff=None, domain=None):
+def get_space(generator, name, *, c=None, psi=1, cutoff=None, domain=None, detector=None, layer=None):
     """The SpaceMap of a generator.
 
-    name: `style` (z:w), `pixel` (z:pixel) or `w:pixel`; families without styles have `pixel` alone. c: label [c_dim] or
-    [1, c_dim], required for conditional generators. psi, cutoff: truncation. domain: `sphere` or `gaussian`; by default
-    what suits the family. Raises ValueError for an unknown name or domain, or a label that does not fit.
+    name: `style` (z:w), `pixel` (z:pixel), `w:pixel`, or a feature space, `vgg`, `inception` or `features` (z:vgg,
+    w:vgg, …); families without styles have those from z alone. detector: the Detector of a feature space; layer: its
+    layer, by default the features that metrics take (Inception's last pool, VGG16's second dense layer). c: label
+    [c_dim] or [1, c_dim], required for conditional generators. psi, cutoff: truncation. domain: `sphere` or `gaussian`;
+    by default what suits the family. Raises ValueError for an unknown name or domain, a label that does not fit, a
+    detector that is missing, takes no such images or cannot be differentiated.
     """
     name = check_space(generator, name)
     domain = domain or default_domain(generator)
     if domain not in DOMAINS:
         raise ValueError(f"unknown domain {domain!r}; known domains: {', '.join(DOMAINS)}")
+    if is_feature_space(name):
+        if detector is None:
+            raise ValueError(f"the space {name} needs a feature detector")
+        detector.check_layer(layer)
+        detector.check(FEATURES, generator.img_channels, generator.img_resolution)
+    elif detector is not None or layer is not None:
+        raise ValueError(f"a feature detector and its layer have no effect in the space {name}; leave them out")
     device = next(generator.parameters()).device
     if c is None:
         if generator.c_dim > 0:
@@ -127,4 +187,4 @@ def get_space(generator, name, *, c=None, psi=1, cutoff=None, domain=None):
     c = torch.as_tensor(c, dtype=torch.float32, device=device).reshape(1, -1)
     if c.shape[1] != generator.c_dim:
         raise ValueError(f"the label has {c.shape[1]} entries, the generator takes {generator.c_dim}")
-    return SpaceMap(generator, name, domain, c, psi, cutoff)
+    return SpaceMap(generator, name, domain, c, psi, cutoff, detector, layer)

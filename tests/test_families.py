@@ -20,6 +20,7 @@ from cli import convert as convert_module
 from cli.calc_metrics import main as calc_metrics
 from cli.convert import main as convert
 from cli.describe import main as describe
+from cli.describe import short_name
 from cli.gen_images import main as gen_images
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
@@ -28,8 +29,9 @@ from latent_plugins.atlas_settings import make_settings
 from latent_plugins.candidates import candidate_latents
 from latent_plugins.metrics.names import parse_metric
 from latent_plugins.samplers import create_sampler
-from latent_plugins.spaces import get_space
+from latent_plugins.spaces import MAPS, get_space
 
+FROM_Z = ("z:pixel", "z:vgg", "z:inception", "z:features")
 WITHOUT_STYLES = ["biggan", "biggan-deep", "biggan-deep-hf", "nvae", "progan"]
 CONDITIONAL = {"biggan": 4, "biggan-deep": 4, "biggan-deep-hf": 5}
 
@@ -104,7 +106,7 @@ def test_description(file):
     assert facts["family"] == network.family and facts["z_dim"] == network.z_dim
     assert facts.get("classes", 0) == network.c_dim
     assert facts["parameters"] == sum(p.numel() for p in network.parameters())
-    assert facts["spaces"] == (["pixel"] if family in WITHOUT_STYLES else ["style", "pixel", "w:pixel"])
+    assert facts["spaces"] == [short_name(space) for space in MAPS if family not in WITHOUT_STYLES or space in FROM_Z]
     assert len(facts["sha256"]) == 64 and facts["prior"] and facts["truncation"]
     top_k = {"nvae": 30, "progan": 20, "stylegan2": 40, "stylegan2-tf": 40}.get(family, 15)  # of the paper
     assert facts["recommended"]["top_k"] == top_k

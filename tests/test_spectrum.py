@@ -150,7 +150,7 @@ def test_truncation_and_labels_enter_the_map(tiny_conditional):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda g: get_space(g, "fourier"), "known spaces: style, pixel, w:pixel"),
+        (lambda g: get_space(g, "fourier"), "known spaces: style, pixel, vgg, inception, features, w:pixel"),
         (lambda g: get_space(g, "style", domain="torus"), "known domains: sphere, gaussian"),
         (lambda g: get_space(g, "style", c=torch.zeros(3)), "the label has 3 entries, the generator takes 0"),
         (lambda g: spectrum(get_space(g, "style"), torch.randn(1, 8), top_k=8), "top_k 8 is outside 1 to 7"),

@@ -23,12 +23,20 @@ class MnistClassifier(torch.nn.Module):
         self.hidden = torch.nn.Linear(64 * 16, 64)
         self.out = torch.nn.Linear(64, 10)
 
+    def layers(self, images):
+        """(name, activation) of every layer in turn, from "input" to "out", for images [N, 1, 32, 32] in [−1, 1]."""
+        x = images
+        yield "input", x
+        for name in ("conv0", "conv1", "conv2"):
+            x = F.max_pool2d(F.relu(getattr(self, name)(x)), 2)
+            yield name, x
+        x = F.relu(self.hidden(x.flatten(1)))
+        yield "hidden", x
+        yield "out", self.out(x)
+
     def features(self, images):
         """The last hidden layer [N, 64] of images [N, 1, 32, 32] in [−1, 1]."""
-        x = images
-        for conv in (self.conv0, self.conv1, self.conv2):
-            x = F.max_pool2d(F.relu(conv(x)), 2)
-        return F.relu(self.hidden(x.flatten(1)))
+        return next(x for name, x in self.layers(images) if name == "hidden")
 
     def forward(self, images):
         return self.out(self.features(images))

@@ -35,10 +35,9 @@ def predictor_inputs(space_map, x, *, basis=None, directions=None, max_memory=No
 def channel_energies(space_map, x, max_memory=None):
     """The log mean square [N, F] of every channel of every feature map that evaluating the rows x [N, in] goes through.
 
-    Feature maps are the four-dimensional outputs of the generator's modules; where a module hands on what another one
+    Feature maps are the four-dimensional outputs of the map's modules; where a module hands on what another one
     made, it counts once. None is an F of 0.
     """
-    modules = [module for module in space_map.generator.modules() if module is not space_map.generator]
     n, _ = plan_chunks(len(x), 1, bytes_per_row(space_map, x), 0, max_memory, x.device)
     result = []
     for rows in x.split(n):
@@ -48,7 +47,7 @@ def channel_energies(space_map, x, max_memory=None):
             if isinstance(output, torch.Tensor) and output.ndim == 4 and all(output is not known for known in maps):
                 maps.append(output)
 
-        hooks = [module.register_forward_hook(keep) for module in modules]
+        hooks = [module.register_forward_hook(keep) for module in space_map.modules]
         try:
             space_map(rows)
         finally:
