@@ -8,34 +8,20 @@ from pathlib import Path
 
 import click
 
-from cli.atlases import cached_atlas
 from cli.launch import own_device
 from cli.metric_inputs import open_detectors, open_real, recorded_data, space_detector
 from cli.options import check_psi, open_network
 from cli.progress import count_progress
 from cli.report import result_line, summary_line
-from cli.sampling import (
-    advice_for,
-    check_sampler,
-    choose_rho,
-    choose_top_k,
-    given_atlas,
-    sampler_on,
-    settings_for,
-    smallest_sample_size,
-    usable_advice,
-)
+from cli.sampling import ATLAS, OWN, VOLUME, WEIGHTS, SamplerMaker, check_sampler
 from latent_plugins import distributed
-from latent_plugins.defaults import default_candidates
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import save_png
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 
-SAMPLER_OPTIONS = ("space", "top_k", "atlas_path", "replacement", "true_volumes")
-SAMPLER_OPTIONS += ("candidates", "domain", "method", "projection", "oversample", "iterations", "basis", "labels")
-SAMPLER_OPTIONS += ("layer", "min_spearman", "precision", "compile", "max_memory")
+SAMPLER_OPTIONS = tuple(option for option in VOLUME + ATLAS + WEIGHTS + OWN if option != "detector")
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
@@ -82,14 +68,13 @@ class Run:
     def __init__(
         self, metrics, settings, *, network, device, allow_code, data, mirror, sampler_name, detectors, lpips_heads,
         batch, workers, no_cache, seed, repeats, noise_mode, cutoff, allow_singular, save_images, outdir,
-        space, top_k, atlas_path, replacement, true_volumes, min_spearman, **atlas_settings,
+        **sampler_options,
     ):  # fmt: skip
         self.metrics, self.settings, self.sampler_name = metrics, settings, sampler_name
         self.outdir, self.save_images, self.seeds = outdir, save_images, range(seed, seed + repeats)
         device = own_device(device)
         opened = distributed.leader_first(functools.partial(open_network, network, device, allow_code))
         self.generator, self.source, self.entry = opened
-        self.advice = usable_advice(self.generator, self.entry.get("recommended", {}))
         trust = dict(device=device, allow_code=allow_code)
         self.detectors = open_detectors(metrics, detectors, lpips_heads, self.entry, **trust)
         batch = batch or max(1, min(64, 64 * 128**2 // self.generator.img_resolution**2))
@@ -100,15 +85,23 @@ class Run:
         self.rendering = dict(
             cutoff=cutoff, noise_mode=noise_mode, batch=batch, mirror=mirror, allow_singular=allow_singular
         )
-        self.sampler_options = dict(space=space, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
-        atlas_settings["detector"] = space_detector(space, detectors)
-        self.drawn = dict(replacement=replacement, true_volumes=true_volumes)
-        self.atlas_settings, self.min_spearman = atlas_settings, min_spearman
+        self.sampler_options = sampler_options
+        sampler_options["detector"] = space_detector(sampler_options["space"], detectors)
         for setting in settings:
             self.generator.check_psi(setting.psi)
         if cutoff is not None and not self.generator.has_styles:
             raise ValueError(f"a {self.generator.family} network has no layers of styles; leave out --trunc-cutoff")
-        self._by_psi, self._built = {}, {}
+        self.maker = SamplerMaker(
+            self.generator,
+            self.source,
+            self.entry,
+            sampler_name,
+            sampler_options,
+            cutoff=cutoff,
+            needed=self.largest_draw(),
+            shortage="{needed} samples are more than the {candidates} candidates of an atlas of this size",
+            per_sample=CANDIDATES_PER_SAMPLE,
+        )
 
     def lines(self, setting):
         """Yield the result lines of a Setting: those of every repeat and, of several, the summary of each metric."""
@@ -135,50 +128,14 @@ class Run:
 
     def sampler(self, setting):
         """(sampler, what describes it) of a Setting."""
-        sampler, described = self._own_sampler(setting)
-        described = dict(sampler=self.sampler_name, **described, trunc=setting.psi, mix=setting.mix)
+        empty = dict(space=None, rho=None, ess=None)
+        sampler, described = self.maker.make(setting.rho, setting.psi)
+        described = dict(sampler=self.sampler_name, **empty | described, trunc=setting.psi, mix=setting.mix)
         if self.rendering["cutoff"] is not None:
             described["trunc_cutoff"] = self.rendering["cutoff"]
         if setting.mix < 1:
             sampler = MixtureSampler(sampler, create_sampler("prior", self.generator), setting.mix)
         return sampler, described
-
-    def _own_sampler(self, setting):
-        empty = dict(space=None, rho=None, ess=None)
-        if not available_samplers()[self.sampler_name].needs_atlas:
-            return create_sampler(self.sampler_name, self.generator), empty
-        if setting.psi not in self._by_psi:
-            self._by_psi[setting.psi] = self._find_atlas(setting.psi)
-        atlas, space = self._by_psi[setting.psi]
-        rho = setting.rho
-        if self.sampler_name == "polarity":
-            rho = choose_rho(rho, advice_for(self.advice, space))
-        top_k = choose_top_k(self.sampler_options["top_k"], self.advice, atlas, space, self.generator.family)
-        drawn = dict(space=space, rho=rho, top_k=top_k, **self.drawn)
-        sampler, described = sampler_on(self.generator, self.sampler_name, atlas, **drawn)
-        found = smallest_sample_size(sampler)
-        return sampler, dict(described, candidates=found.candidates, ess=found.effective_sample_size)
-
-    def _find_atlas(self, psi):
-        """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use."""
-        options = self.sampler_options
-        cutoff = self.rendering["cutoff"]
-        atlas, space = given_atlas(options["atlas_path"], self.advice, options["space"], psi, cutoff)
-        if atlas is None:
-            made = self.atlas_settings | dict(space=space, psi=psi, cutoff=cutoff, classes=None)
-            needed = 0 if options["replacement"] else self.largest_draw()
-            if made["candidates"] is None and space == "z:w":
-                made["candidates"] = max(default_candidates(space), CANDIDATES_PER_SAMPLE * needed)
-            settings = settings_for(self.generator, options["top_k"], self.advice, **made)
-            if settings.candidates < needed:
-                raise ValueError(
-                    f"{needed} samples are more than the {settings.candidates} candidates of an atlas of this size: "
-                    "give more --candidates, or draw with --replacement"
-                )
-            if settings not in self._built:  # in style space, truncation changes nothing
-                self._built[settings] = cached_atlas(self.generator, settings, self.min_spearman)
-            atlas = self._built[settings]
-        return atlas, space
 
     def largest_draw(self):
         """The most latents (of one class) that a repeat draws from the sampler at once."""

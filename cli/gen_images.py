@@ -21,7 +21,7 @@ from cli.options import (
     reports_errors,
 )
 from cli.progress import with_progress
-from cli.sampling import check_sampler, open_sampler, sampler_choice_options
+from cli.sampling import SamplerMaker, check_sampler, sampler_choice_options, say_report
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.images import inverse_transform, render
@@ -70,7 +70,7 @@ from latent_plugins.plotting import image_grid, save_png
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, outdir, grid,
-    batch, sampler_name, space, rho, top_k, atlas_path, replacement, true_volumes, **atlas_settings,
+    batch, sampler_name, rho, **options,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -81,9 +81,7 @@ def main(
     """
     check_psi(psi)
     transform = inverse_transform(translate, rotate)
-    sampler_options = dict(space=space, rho=rho, top_k=top_k, atlas_path=atlas_path, replacement=replacement)
-    sampler_options["true_volumes"] = true_volumes
-    sampler_class = check_sampler(sampler_name, **sampler_options, **atlas_settings)
+    sampler_class = check_sampler(sampler_name, rho=rho, **options)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
@@ -93,22 +91,15 @@ def main(
     if output == "sample" and not hasattr(generator, "sample_output"):
         raise click.ClickException(f"--output=sample needs an output distribution (NVAE); {generator.family} has none")
 
-    sampler, described = open_sampler(
-        generator,
-        sampler_name,
-        entry.get("recommended", {}),
-        seeds=seeds,
-        label=label,
-        psi=psi,
-        cutoff=cutoff,
-        **sampler_options,
-        **atlas_settings,
-    )
+    shortage = f"seed {max(seeds)} is beyond the {{candidates}} candidates of an atlas of this size"
+    drawing = dict(cutoff=cutoff, label=label, needed=max(seeds) + 1, shortage=shortage)
+    sampler, described = SamplerMaker(generator, source, entry, sampler_name, options, **drawing).make(rho, psi)
     record = dict(network=source, sampler=sampler_name, trunc=psi, noise_mode=noise_mode, **described)
     if cutoff is not None:
         record["trunc_cutoff"] = cutoff
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
     latents = sampler.draw(seeds, c)
+    say_report(sampler)
     apply_transform(generator, transform)
     if label is not None:
         record["class"] = label

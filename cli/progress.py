@@ -32,3 +32,21 @@ def _shown(items, sizes, total, label, every=20):
             if not sys.stdout.isatty() and now - last > every and done < total:
                 last = now
                 click.echo(f"{done} of {total} {label}, {rate:.0f}/s, {(total - done) / max(rate, 1e-9):.0f} s left")
+
+
+class Counted:
+    """A callable over rows that prints now and then how many it has computed."""
+
+    def __init__(self, function, things, every=5):
+        self.function, self.things, self.every = function, things, every
+        self.done, self.start = 0, time.monotonic()
+        self.last = self.start
+
+    def __call__(self, rows):
+        result = self.function(rows)
+        self.done += len(rows)
+        now = time.monotonic()
+        if now - self.last > self.every:
+            self.last = now
+            click.echo(f"{self.done} {self.things}, {self.done / (now - self.start):.0f}/s")
+        return result

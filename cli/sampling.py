@@ -1,5 +1,6 @@
-"""The sampler that a command's options describe: which atlas, which rho, which top-k."""
+"""The sampler that a command's options describe: which atlas, weights or volume, which rho, which top-k."""
 
+import inspect
 import warnings
 from pathlib import Path
 
@@ -7,12 +8,16 @@ import click
 
 from cli.atlases import cached_atlas
 from cli.options import apply_options
+from cli.progress import Counted
+from dnnlib_compat.loader import load_network
 from latent_plugins.atlas import open_atlas
 from latent_plugins.atlas_build import MIN_SPEARMAN
-from latent_plugins.atlas_settings import PREDICTED, AtlasError, make_settings
-from latent_plugins.defaults import paper_top_k
+from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, make_settings, shard_map
+from latent_plugins.defaults import default_candidates, paper_top_k
+from latent_plugins.reweighting.weight_files import load_weights
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.spaces import canonical_space, check_space, default_space, is_feature_space
+from latent_plugins.volume import LogVolume
 
 IDLE_DEFAULTS = dict(
     projection=256,
@@ -22,7 +27,16 @@ IDLE_DEFAULTS = dict(
     compile=False,
     min_spearman=MIN_SPEARMAN,
     replacement=False,
+    pareto=False,
 )  # of options that always have a value
+
+# Options by what they are for; a sampler takes those of what it needs, and its own `settings`.
+VOLUME = ("space", "top_k", "domain", "method", "projection", "oversample", "iterations", "precision", "compile")
+VOLUME += ("detector", "layer", "max_memory")
+ATLAS = ("atlas_path", "replacement", "true_volumes", "candidates", "basis", "labels", "min_spearman")
+WEIGHTS = ("weights_path",)
+OWN = ("alpha", "pareto", "steps", "particles", "threshold", "corners", "tau", "keep")
+NEEDS = {"needs_atlas": VOLUME + ATLAS, "needs_volume": VOLUME, "needs_weights": WEIGHTS, "needs_critic": WEIGHTS}
 
 
 def sampler_choice_options(rho=click.FLOAT):
@@ -34,7 +48,8 @@ def sampler_choice_options(rho=click.FLOAT):
                 "sampler_name",
                 default="prior",
                 show_default=True,
-                help="prior, truncation, magnet, polarity, or one that an installed package adds.",
+                help="prior, truncation, magnet, polarity; truncated-normal, simplicial; pcn, smc, rejection, online; "
+                "latentrs, latentga, latentrs+ga, drs, mh, sir, dot; or one that an installed package adds.",
             ),
             click.option(
                 "--space",
@@ -64,6 +79,41 @@ def sampler_choice_options(rho=click.FLOAT):
                 metavar="N",
                 help="Of predicted volumes: compute the true ones of N drawn candidates, and draw from these.",
             ),
+            click.option(
+                "--alpha",
+                type=click.FloatRange(0, 1),
+                help="magnet, polarity on the Gaussian domain: 1 takes the prior's density out of the weights.  "
+                "[default: 0, as published]",
+            ),
+            click.option("--pareto", is_flag=True, help="magnet, polarity: smooth the largest weights (PSIS)."),
+            click.option(
+                "--weights",
+                "weights_path",
+                type=Path,
+                metavar="FILE",
+                help="latentrs, latentga: trained weights; drs, mh, sir, dot: their critic.  [default: the network "
+                "file's discriminator]",
+            ),
+            click.option(
+                "--steps",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="pcn: steps of a chain; mh: its length; sir: proposals; dot, latentga: gradient steps.",
+            ),
+            click.option(
+                "--particles",
+                type=click.IntRange(min=2),
+                metavar="N",
+                help="smc, rejection: latents that are drawn together.  [default: 1000]",
+            ),
+            click.option("--threshold", type=float, metavar="T", help="truncated-normal: bound of the coordinates."),
+            click.option(
+                "--corners", type=click.IntRange(min=2), metavar="M", help="simplicial: the simplex's corners."
+            ),
+            click.option("--tau", type=float, help="simplicial: the least projection on a corner."),
+            click.option(
+                "--keep", type=click.FloatRange(0, 1, min_open=True), help="jbt: share of the prior that is kept."
+            ),
         ]
     )
 
@@ -71,7 +121,8 @@ def sampler_choice_options(rho=click.FLOAT):
 def check_sampler(name, **options):
     """The class of the sampler `name`, before any work is done.
 
-    Raises ValueError for an unknown name or space, and a click error for options that the sampler would ignore.
+    Raises ValueError for an unknown name or space, and a click error for options that the sampler would ignore, or
+    that it lacks.
     """
     samplers = available_samplers()
     if name not in samplers:
@@ -79,47 +130,151 @@ def check_sampler(name, **options):
     if options["space"] is not None:
         canonical_space(options["space"])
     given = {option for option, value in options.items() if value not in (None, IDLE_DEFAULTS.get(option))}
-    idle = set() if samplers[name].needs_atlas else set(given)
-    if name == "magnet":
-        idle.add("rho")  # it is 1
-    for option in sorted(idle & given):
-        spelled = option.removesuffix("_path").replace("_", "-")
-        raise click.ClickException(f"--{spelled} has no effect with --sampler={name}; leave it out")
-    for option in sorted(
-        {"candidates", "domain", "detector", "layer"} & given if options["atlas_path"] is not None else ()
-    ):
+    for option in sorted(given - allowed_options(samplers[name])):
+        raise click.ClickException(f"--{spelled(option)} has no effect with --sampler={name}; leave it out")
+    made = {"candidates", "domain", "detector", "layer"} if options.get("atlas_path") is not None else set()
+    for option in sorted(made & given):
         raise click.ClickException(f"--{option} has no effect with --atlas, which has its own; leave it out")
+    parameters = inspect.signature(samplers[name]).parameters
+    needed = {keyword for keyword, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
+    for option, keyword in samplers[name].settings.items():
+        if option not in given and option != "rho" and keyword in needed:  # rho may be recommended
+            raise click.ClickException(f"--sampler={name} needs --{spelled(option)}")
+    if getattr(samplers[name], "needs_weights", False) and "weights_path" not in given:
+        raise click.ClickException(f"--sampler={name} needs --weights=FILE: make them with train_weights")
     return samplers[name]
 
 
-def open_sampler(
-    generator, name, advice, *, seeds, label, psi, cutoff, space, rho, top_k, atlas_path, replacement, true_volumes,
-    min_spearman, **atlas_settings,
-):  # fmt: skip
-    """(sampler, what describes it) for a Generator and one latent a seed; builds the atlas that it needs on first use.
+def allowed_options(sampler_class):
+    """The names of the options that a sampler's class takes."""
+    needed = [names for need, names in NEEDS.items() if getattr(sampler_class, need, False)]
+    return set(sampler_class.settings).union(*needed)
 
-    advice: recommended settings of the network's catalogue entry. Whatever can be refused is refused before an atlas
-    is built.
+
+def spelled(option):
+    """An option as it is typed."""
+    return option.removesuffix("_path").replace("_", "-")
+
+
+class SamplerMaker:
+    """Makes the samplers of a command for its network; atlases are found or built once.
+
+    options: all of VOLUME, ATLAS, WEIGHTS and OWN. entry: the network's catalogue entry. label: the only class wanted;
+    needed: how many latents are drawn without replacement from an atlas; shortage: text for too few candidates, with
+    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
     """
-    if not available_samplers()[name].needs_atlas:
-        return create_sampler(name, generator), {}
-    advice = usable_advice(generator, advice)
-    atlas, space = given_atlas(atlas_path, advice, space, psi, cutoff)
-    if name == "polarity":
-        rho = choose_rho(rho, advice_for(advice, space))
-    if atlas is None:
-        classes = None if label is None else (label,)
-        made = dict(space=space, psi=psi, cutoff=cutoff, classes=classes, **atlas_settings)
-        settings = settings_for(generator, top_k, advice, **made)
-        if not replacement and max(seeds) >= settings.candidates:
-            raise ValueError(
-                f"seed {max(seeds)} is beyond the {settings.candidates} candidates of an atlas of this size: give "
-                "more --candidates, or draw with --replacement"
+
+    def __init__(
+        self, generator, source, entry, name, options, *, cutoff, needed, shortage, label=None, per_sample=0
+    ):  # fmt: skip
+        self.generator, self.source, self.name, self.options = generator, source, name, options
+        self.sampler_class = available_samplers()[name]
+        self.advice = usable_advice(generator, entry.get("recommended", {}))
+        self.cutoff, self.needed, self.shortage = cutoff, needed, shortage
+        self.label, self.per_sample = label, per_sample
+        self._by_psi, self._built = {}, {}
+
+    def make(self, rho, psi):
+        """(sampler, what describes it) for a polarity (None: the recommended one) and truncation psi.
+
+        Whatever can be refused is refused before an atlas is built.
+        """
+        own = {
+            keyword: self.options[option]
+            for option, keyword in self.sampler_class.settings.items()
+            if option != "rho" and self.options[option] is not None
+        }
+        if self.sampler_class.needs_atlas:
+            return self._on_atlas(rho, psi, own)
+        described = {option: self.options[option] for option in self.sampler_class.settings if option != "rho"}
+        if self.sampler_class.needs_volume:
+            space = canonical_space(self.options["space"] or self.advice["space"])
+            own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space))
+            volumes, top_k = self._volumes(space, psi)
+            described |= dict(space=space, rho=own["rho"], top_k=top_k)
+            own["volumes"] = volumes
+        if getattr(self.sampler_class, "needs_weights", False):
+            own["weights"] = load_weights(self.options["weights_path"])
+            described["weights"] = str(self.options["weights_path"])
+        if getattr(self.sampler_class, "needs_critic", False):
+            own["critic"], described["critic"] = self._critic()
+        sampler = create_sampler(self.name, self.generator, **own)
+        return sampler, {key: value for key, value in described.items() if value is not None}
+
+    def _on_atlas(self, rho, psi, own):
+        chosen = None
+        if "rho" in self.sampler_class.settings:
+            space = canonical_space(self.options["space"] or self.advice["space"])
+            if self.options["atlas_path"] is None or rho is not None:
+                chosen = choose_rho(self.name, rho, advice_for(self.advice, space))
+        if psi not in self._by_psi:
+            self._by_psi[psi] = self._find_atlas(psi)
+        atlas, space = self._by_psi[psi]
+        if "rho" in self.sampler_class.settings:
+            own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space)) if chosen is None else chosen
+        top_k = choose_top_k(self.options["top_k"], self.advice, atlas, space, self.generator.family)
+        drawn = dict(replacement=self.options["replacement"], true_volumes=self.options["true_volumes"])
+        return sampler_on(self.generator, self.name, atlas, space=space, label=self.label, top_k=top_k, **drawn, **own)
+
+    def _find_atlas(self, psi):
+        """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use."""
+        options = self.options
+        atlas, space = given_atlas(options["atlas_path"], self.advice, options["space"], psi, self.cutoff)
+        if atlas is None:
+            needed = 0 if options["replacement"] else self.needed
+            made = self._settings(space, psi)
+            if made["candidates"] is None and space == "z:w" and self.per_sample:
+                made["candidates"] = max(default_candidates(space), self.per_sample * needed)
+            settings = settings_for(self.generator, options["top_k"], self.advice, **made)
+            if settings.candidates < needed:
+                text = self.shortage.format(needed=needed, candidates=settings.candidates)
+                raise ValueError(f"{text}: give more --candidates, or draw with --replacement")
+            if settings not in self._built:  # in style space, truncation changes nothing
+                self._built[settings] = cached_atlas(self.generator, settings, options["min_spearman"])
+            atlas = self._built[settings]
+        return atlas, space
+
+    def _settings(self, space, psi):
+        """Keyword arguments of make_settings."""
+        names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas_path", "replacement", "true_volumes", "min_spearman"}
+        classes = None if self.label is None else (self.label,)
+        made = {name: self.options[name] for name in names}
+        return made | dict(space=space, psi=psi, cutoff=self.cutoff, classes=classes)
+
+    def _volumes(self, space, psi):
+        """(function label → LogVolume, top_k) for samplers that compute volumes as they go."""
+        made = self._settings(space, psi) | dict(candidates=1, basis=None, labels=None)
+        if made["method"] in (*WITH_BASIS, *PREDICTED):
+            raise click.ClickException(
+                f"--method={made['method']} needs an atlas; --sampler={self.name} takes exact, projected or subspace"
             )
-        atlas = cached_atlas(generator, settings, min_spearman)
-    top_k = choose_top_k(top_k, advice, atlas, space, generator.family)
-    drawn = dict(space=space, rho=rho, top_k=top_k, replacement=replacement, true_volumes=true_volumes)
-    return sampler_on(generator, name, atlas, label=label, **drawn)
+        settings = make_settings(self.generator, top_k=self.options["top_k"], **made)
+        usual = advice_for(self.advice, space).get("top_k", paper_top_k(space, self.generator.family))
+        top_k = self.options["top_k"] or min(usual, settings.top_k)
+        extra = {key: getattr(settings, key) for key in ("projection", "oversample", "iterations", "precision")}
+        extra = {key: value for key, value in extra.items() if value is not None}
+
+        def volumes(label):
+            space_map = shard_map(self.generator, settings, label)
+            options = dict(method=settings.method, max_memory=settings.max_memory, **extra)
+            return Counted(LogVolume(space_map, top_k, **options), "volumes")
+
+        return volumes, top_k
+
+    def _critic(self):
+        """(critic, its name): that of the weights file, else the discriminator in the network's own file."""
+        path = self.options["weights_path"]
+        if path is not None:
+            weights = load_weights(path)
+            weights.check_network(self.generator)
+            return weights.critic, str(path)
+        try:
+            return load_network(self.source, key="D", device=next(self.generator.parameters()).device), self.source
+        except ValueError as error:
+            raise click.ClickException(
+                f"--sampler={self.name} needs a critic: give --weights=FILE (made by train_weights), or a network file "
+                f"with its discriminator ({error})"
+            ) from None
 
 
 def given_atlas(atlas_path, advice, space, psi, cutoff):
@@ -138,18 +293,16 @@ def choose_top_k(top_k, advice, atlas, space, family):
     return top_k or min(advice_for(advice, space).get("top_k", paper_top_k(space, family)), atlas.top_k)
 
 
-def sampler_on(generator, name, atlas, *, space, rho, top_k, replacement, true_volumes=None, label=None):
+def sampler_on(generator, name, atlas, *, space, label, true_volumes, **options):
     """(sampler, what describes it) on an atlas; says how degenerate its weights are."""
-    options = dict(top_k=top_k, replacement=replacement, true_volumes=true_volumes)
-    if name == "polarity":
-        options["rho"] = rho
-    sampler = create_sampler(name, generator, atlas=atlas, **options)
-    described = dict(space=space, rho=sampler.rho, top_k=sampler.top_k, replacement=replacement)
+    sampler = create_sampler(name, generator, atlas=atlas, true_volumes=true_volumes, **options)
+    described = dict(options, space=space, rho=sampler.rho, top_k=sampler.top_k)
     if true_volumes is not None:
         described["true_volumes"] = true_volumes
         click.echo(f"Computing the true volumes of {true_volumes} candidates...")
-    click.echo(f"{name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {smallest_sample_size(sampler, label)}")
-    return sampler, described
+    found = smallest_sample_size(sampler, label)
+    click.echo(f"{name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {found}")
+    return sampler, dict(described, candidates=found.candidates, ess=found.effective_sample_size)
 
 
 def smallest_sample_size(sampler, label=None):
@@ -200,12 +353,19 @@ def open_given_atlas(path, space, psi, cutoff):
     return atlas
 
 
-def choose_rho(rho, advice):
+def choose_rho(name, rho, advice):
     """The rho given, or the recommended one; a click error without either."""
     if rho is None and advice.get("sampler") == "polarity":
         rho = advice.get("rho")
     if rho is None:
         raise click.ClickException(
-            "--sampler=polarity needs --rho: below 0 to modes, above 0 to anti-modes, e.g. --rho=0.1"
+            f"--sampler={name} needs --rho: below 0 to modes, above 0 to anti-modes, e.g. --rho=0.1"
         )
     return rho
+
+
+def say_report(sampler):
+    """Print what a sampler has to tell of its last draw: acceptance, diagnostics of chains."""
+    text = getattr(sampler, "report", None)
+    if text:
+        click.echo(text)

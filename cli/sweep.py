@@ -91,7 +91,7 @@ def identity_of(run, names):
         metrics=names,
         seeds=list(run.seeds),
         sampler=run.sampler_name,
-        options={key: str(value) for key, value in (run.sampler_options | run.atlas_settings).items()},
+        options={key: str(value) for key, value in run.sampler_options.items()},
         rendering=run.rendering,
     )
 

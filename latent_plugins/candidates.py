@@ -18,7 +18,7 @@ BASES = {
 }
 BLOCK = 1024  # rows that share one counter block; part of the definition of every stream
 
-# Streams that must never share bits, whatever their seeds.
+# Streams that must never share bits, whatever their seeds. (Those from 8 to 15 belong to chains and samplers.)
 CANDIDATES, GUMBEL, CHOICE, PROJECTION, MIXTURE, LABELS, MOTION, POOL = range(8)
 
 

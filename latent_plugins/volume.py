@@ -1,20 +1,10 @@
 """The log-volume of a map at any latent, computed when it is asked for."""
 
-import numpy as np
 import torch
 
-from latent_plugins.atlas import LOG_EPSILON
 from latent_plugins.candidates import PROJECTION, integer_key
 from latent_plugins.spectrum import spectrum
-
-
-def log_volumes(sigma):
-    """Σ log(σ_i + ε) of every row of singular values [N, k]: float64 [N], NaN where all are zero or one not finite."""
-    sigma = np.asarray(sigma, dtype=np.float64)
-    usable = np.isfinite(sigma).all(axis=1) & (sigma > 0).any(axis=1)
-    volume = np.full(len(sigma), np.nan)
-    volume[usable] = np.log(sigma[usable] + LOG_EPSILON).sum(axis=1)
-    return volume
+from latent_plugins.weights import log_volume
 
 
 class LogVolume:
@@ -40,4 +30,4 @@ class LogVolume:
         directions = torch.Generator().manual_seed(self.key)
         sigma = spectrum(self.space_map, x, top_k=self.top_k, method=self.method, generator=directions, **self.options)
         self.evaluations += len(z)
-        return log_volumes(sigma.cpu().numpy())
+        return log_volume(sigma.cpu().numpy())

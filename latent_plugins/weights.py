@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import scipy.special
 
+from latent_plugins.psis import pareto_smooth
+
 LOG_EPSILON = 1e-12  # keeps the log of a vanishing singular value finite
 
 
@@ -31,7 +33,12 @@ def log_weights(log_volume, rho):
     if not usable.any():
         raise ValueError("no candidate has a usable spectrum")
     logits = np.where(usable, rho * np.where(usable, log_volume, 0.0), -np.inf)
-    logits -= logits.max()
+    return normalized(logits)
+
+
+def normalized(logits):
+    """Log-weights [N] shifted so that the weights sum to one."""
+    logits = logits - logits.max()
     return logits - scipy.special.logsumexp(logits)
 
 
@@ -50,23 +57,26 @@ def base_correction(log_prior, alpha):
 
 @dataclasses.dataclass(frozen=True)
 class Degeneracy:
-    """How uneven a set of weights is: number of usable `candidates`, effective sample size 1/Σw̄², `largest` weight."""
+    """How uneven a set of weights is: number of usable `candidates`, effective sample size 1/Σw̄², `largest` weight,
+    and `khat`, the Pareto shape of the largest ones (above 0.7 they are no base for estimates; see `pareto_smooth`)."""
 
     candidates: int
     effective_sample_size: float
     largest: float
+    khat: float
 
     def __str__(self):
+        shape = f", Pareto k {self.khat:.2f}" if np.isfinite(self.khat) else ""
         return (
             f"{self.candidates} candidates, effective sample size {self.effective_sample_size:.1f}, "
-            f"largest weight {100 * self.largest:.3g} %"
+            f"largest weight {100 * self.largest:.3g} %{shape}"
         )
 
 
 def degeneracy(logw):
     """The Degeneracy of normalised log-weights [N]."""
     ess = float(np.exp(-scipy.special.logsumexp(2 * logw)))
-    return Degeneracy(int(np.isfinite(logw).sum()), ess, float(np.exp(logw.max())))
+    return Degeneracy(int(np.isfinite(logw).sum()), ess, float(np.exp(logw.max())), pareto_smooth(logw)[1])
 
 
 def warn_if_degenerate(found, asked):

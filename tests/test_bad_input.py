@@ -107,7 +107,10 @@ GEN_CASES = [
     ("--device=tpu9", "tpu9"),
     ("--device=cuda:99", "not available here"),
     # samplers, spaces, atlases
-    ("--sampler=metropolis", "known samplers: magnet, polarity, prior, truncation"),
+    (
+        "--sampler=metropolis",
+        "known samplers: dot, drs, latentga, latentrs, latentrs+ga, magnet, mh, online, pcn, polarity",
+    ),
     ("--sampler=magnet --space=fourier", "unknown space 'fourier'"),
     ("--network=good.pkl --sampler=polarity", "needs --rho"),
     (f"--network=good.pkl {MAGNET} --top-k=40", "top-k 40 is outside 1 to 7"),
@@ -139,7 +142,7 @@ BUILD_CASES = [
     ("--network=good.pkl --outdir=text.pkl --candidates=5", "text.pkl"),
     ("--network=good.pkl --outdir=other_atlas --candidates=20", "another network"),
     ("--network=good.pkl --outdir=atlas --candidates=21", "another candidates"),
-    ("--network=good.pkl --outdir=new --space=vgg", "unknown space 'vgg'"),
+    ("--network=good.pkl --outdir=new --space=fourier", "unknown space 'fourier'"),
     ("--network=good.pkl --outdir=new --base=uniform", "use base prior, or domain gaussian"),
     ("--network=good.pkl --outdir=new --top-k=99", "top-k 99 is outside"),
     ("--network=good.pkl --outdir=new --class=0", "the network is unconditional"),

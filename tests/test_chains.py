@@ -17,7 +17,8 @@ from latent_plugins.chains.moves import autoregressive, hamiltonian, rescaled, s
 from latent_plugins.chains.pcn import Kernel
 from latent_plugins.chains.smc import next_share, systematic
 from latent_plugins.spaces import get_space
-from latent_plugins.volume import LogVolume, log_volumes
+from latent_plugins.volume import LogVolume
+from latent_plugins.weights import log_volume
 
 LEVEL = 1e-3  # of every statistical test here
 CHAINS = 4000  # the last draws of so many chains are as many independent draws of π
@@ -68,7 +69,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def starts():
-    return start(CHAINS, 2, seed=5, domain="gaussian")
+    return start(np.arange(CHAINS), 2, seed=5, domain="gaussian")
 
 
 @pytest.mark.parametrize("rho", [1.0, -1.0])
@@ -105,7 +106,7 @@ def test_corrections_are_needed(starts, monkeypatch):
 def test_independent_proposals_have_the_right_masses(rho, starts):
     run = independence(spline_log_volume, starts, rho=rho, steps=STEPS, thin=STEPS, domain="gaussian", seed=6)
     assert region_pvalue(run.z[:, -1], rho) > LEVEL
-    short = dict(rho=rho, steps=7, domain="gaussian", seed=6, first=3)
+    short = dict(rho=rho, steps=7, domain="gaussian", seed=6, numbers=np.arange(3, 303))
     ours = independence(spline_log_volume, starts[:300], **short)
     theirs = pcn(spline_log_volume, starts[:300], **short, beta=1.0, warmup=0, spread=0.0)
     for name in ("z", "log_volume", "acceptance", "beta", "evaluations"):
@@ -269,7 +270,7 @@ SPHERE_KINDS = {
 @pytest.mark.parametrize("rho", [1.0, -1.0])
 @pytest.mark.parametrize("kind", SPHERE_KINDS)
 def test_chains_on_the_sphere_have_the_right_law(kind, rho):
-    z0 = start(CHAINS, 3, seed=5, domain="sphere")
+    z0 = start(np.arange(CHAINS), 3, seed=5, domain="sphere")
     options = dict(steps=100, warmup=50, thin=100, domain="sphere", seed=8, **SPHERE_KINDS[kind])
     last = pcn(ellipsoid_log_volume, z0, rho=rho, **options).z[:, -1]
     np.testing.assert_allclose(np.linalg.norm(last, axis=1), np.sqrt(3), rtol=1e-6)
@@ -282,7 +283,7 @@ def test_chains_on_the_sphere_have_the_right_law(kind, rho):
 
 def test_other_samplers_on_the_sphere_have_the_right_law():
     options = dict(rho=-1.0, domain="sphere", seed=2)
-    z0 = start(CHAINS, 3, seed=5, domain="sphere")
+    z0 = start(np.arange(CHAINS), 3, seed=5, domain="sphere")
     draws = [
         independence(ellipsoid_log_volume, z0, steps=50, thin=50, **options).z[:, -1],
         rejection(ellipsoid_log_volume, CHAINS, 3, **options).z,
@@ -300,7 +301,7 @@ def test_chains_through_a_generator_are_uniform_on_its_manifold():
     log_volume = LogVolume(get_space(EllipsoidGenerator(), "style"), 2)
     z = prior_latents(np.arange(50), 3, seed=0, domain="sphere")
     np.testing.assert_allclose(log_volume(z), ellipsoid_log_volume(torch.from_numpy(z)), rtol=1e-5)
-    z0 = start(200, 3, seed=5, domain="sphere")
+    z0 = start(np.arange(200), 3, seed=5, domain="sphere")
     run = pcn(log_volume, z0, rho=1.0, steps=20, warmup=20, thin=20, domain="sphere")
     assert height_pvalue(run.z[:, -1], 1.0) > LEVEL
     assert log_volume.evaluations == run.evaluations + 50 == 200 * 41 + 50
@@ -323,7 +324,7 @@ def test_log_volumes_are_those_of_an_atlas(tmp_path, method):
 
 def test_unusable_spectra_have_no_log_volume():
     sigma = np.array([[2.0, 1.0], [0.0, 0.0], [np.nan, 1.0], [1.0, 0.0]])
-    np.testing.assert_allclose(log_volumes(sigma), [np.log(2), np.nan, np.nan, np.log(1e-12)], atol=1e-9)
+    np.testing.assert_allclose(log_volume(sigma), [np.log(2), np.nan, np.nan, np.log(1e-12)], atol=1e-9)
     with pytest.raises(ValueError, match="top_k 9 is outside"):
         LogVolume(get_space(small_stylegan2(), "style"), 9)(torch.randn(2, 8))
 
@@ -333,7 +334,7 @@ def half_plane(z):
 
 
 def test_latents_without_a_volume_are_left_and_never_entered():
-    z0 = start(500, 2, seed=0, domain="gaussian")
+    z0 = start(np.arange(500), 2, seed=0, domain="gaussian")
     options = dict(rho=1.0, steps=20, domain="gaussian")
     for kind in ({}, dict(surrogate=poor_surrogate), dict(surrogate=half_plane), dict(gradient=lambda z: z / 0 * 0)):
         run = pcn(half_plane, z0, **options, warmup=400, **kind)
@@ -351,7 +352,7 @@ def test_wild_gradients_are_rejected(size, domain, recwarn):
     def gradient(z):
         return np.full(z.shape, size)
 
-    z0 = start(20, 2, seed=0, domain=domain)
+    z0 = start(np.arange(20), 2, seed=0, domain=domain)
     run = pcn(spline_log_volume, z0, rho=1.0, steps=5, warmup=0, domain=domain, gradient=gradient, leaps=3)
     assert np.isfinite(run.z).all() and np.isfinite(run.log_volume).all() and not run.acceptance.any()
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
@@ -359,14 +360,15 @@ def test_wild_gradients_are_rejected(size, domain, recwarn):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chains_are_the_same_whatever_runs_beside_them(kind):
-    z0 = start(1030, 2, seed=1, domain="gaussian")
+    z0 = start(np.arange(1030), 2, seed=1, domain="gaussian")
     options = dict(rho=1.0, steps=10, warmup=10, domain="gaussian", seed=3, **KINDS[kind])
     together = pcn(spline_log_volume, z0, **options)
     for first, last in ((0, 2), (5, 9), (1022, 1030)):
-        alone = pcn(spline_log_volume, z0[first:last], **options, first=first)
+        numbers = np.arange(first, last)
+        alone = pcn(spline_log_volume, z0[first:last], **options, numbers=numbers)
         for name in ("z", "log_volume", "acceptance", "beta"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[first:last])
-        np.testing.assert_array_equal(start(last - first, 2, seed=1, domain="gaussian", first=first), z0[first:last])
+        np.testing.assert_array_equal(start(numbers, 2, seed=1, domain="gaussian"), z0[first:last])
     other = pcn(spline_log_volume, z0[:5], **{**options, "seed": 4})
     assert not np.array_equal(other.z, together.z[:5])
 
@@ -389,7 +391,7 @@ def test_true_volumes_are_computed_for_promoted_proposals_alone():
         seen.append(z)
         return spline_log_volume(z)
 
-    z0 = start(100, 2, seed=0, domain="gaussian")
+    z0 = start(np.arange(100), 2, seed=0, domain="gaussian")
     options = dict(rho=1.0, steps=30, warmup=20, domain="gaussian", spread=0.0)
     run = pcn(counted, z0, **options, surrogate=spline_log_volume)
     assert sum(map(len, seen)) == run.evaluations < 0.8 * 100 * 51
@@ -405,7 +407,7 @@ def test_true_volumes_are_computed_for_promoted_proposals_alone():
 @pytest.mark.parametrize("domain", ["gaussian", "sphere"])
 def test_the_warm_up_finds_the_step_size(gradient, domain):
     """A slope that the gradient knows and waves that it does not, so that no move is accepted at every size."""
-    z0 = start(50, 20, seed=0, domain=domain)
+    z0 = start(np.arange(50), 20, seed=0, domain=domain)
 
     def log_volume(z):
         return 4 * z[:, 0] + 2 * torch.sin(3 * z[:, 1:4]).sum(dim=1)
@@ -421,7 +423,7 @@ def test_the_warm_up_finds_the_step_size(gradient, domain):
 def test_gradients_shorten_the_way():
     """The surrogate's gradient at work: more independent draws from as many volumes."""
     slope = torch.tensor([4.0] + [0.0] * 29)
-    z0 = start(20, 30, seed=0, domain="gaussian")
+    z0 = start(np.arange(20), 30, seed=0, domain="gaussian")
     options = dict(rho=1.0, steps=400, warmup=200, domain="gaussian")
     plain = pcn(lambda z: z @ slope, z0, **options)
     guided = pcn(lambda z: z @ slope, z0, **options, gradient=lambda z: slope.expand(len(z), -1), leaps=2)
@@ -436,7 +438,7 @@ def two_hills(z):
 
 def test_annealing_lets_chains_choose_their_hill():
     """With ρ = 20 from the start, a chain can only climb the hill that it stands on; the right one holds nearly all."""
-    z0 = start(400, 2, seed=0, domain="gaussian")
+    z0 = start(np.arange(400), 2, seed=0, domain="gaussian")
     options = dict(rho=20.0, steps=1, warmup=100, domain="gaussian")
     plain, annealed = (pcn(two_hills, z0, **options, anneal=share).z[:, 0, 0] for share in (0.0, 1.0))
     assert (annealed > 0).mean() > (plain > 0).mean() + 4 * np.sqrt(0.5 / 400)

@@ -9,13 +9,13 @@ from latent_plugins.chains.pcn import Kernel
 BATCH = 1024  # proposals whose volumes are computed together, about
 
 
-def independence(log_volume, z0, *, rho, steps, domain, seed=0, thin=1, first=0):
+def independence(log_volume, z0, *, rho, steps, domain, seed=0, thin=1, numbers=None):
     """Chains with the stationary law π(z) ∝ p(z)·volume(z)^ρ from z0 [chains, d], as Chains with β = 1.
 
     A proposal of the prior p is accepted with probability min(1, (volume'/volume)^ρ). The draws are those of `pcn` with
     β = 1 and neither warm-up nor spread; but here proposals do not wait for their chain, so that volumes of several
     steps are computed together. For small |ρ|: a chain stays at a latent of large weight for about as many steps as the
-    weight is large. Every proposal counts as an evaluation. seed, thin and first: as for `pcn`.
+    weight is large. Every proposal counts as an evaluation. seed, thin and numbers: as for `pcn`.
 
     Raises ValueError for values out of range.
     """
@@ -25,7 +25,7 @@ def independence(log_volume, z0, *, rho, steps, domain, seed=0, thin=1, first=0)
     kernel = Kernel(log_volume, domain, seed)
     state = kernel.enter(z0)
     n, d = state.z.shape
-    chains = np.arange(first, first + n)
+    chains = np.arange(n) if numbers is None else np.asarray(numbers)
     z, volume = np.empty((n, steps // thin, d), dtype=np.float32), np.empty((n, steps // thin))
     acceptance = np.zeros(n)
     block = max(1, BATCH // n)

@@ -58,9 +58,9 @@ def prior_latents(indices, d, *, seed, domain, stream=PROPOSALS):
     return rescaled(z) if domain == "sphere" else z
 
 
-def start(n, d, *, seed, domain, first=0):
-    """Where the chains `first` to `first` + n begin: draws from the prior, float64 [n, d]."""
-    return prior_latents(np.arange(first, first + n), d, seed=seed, domain=domain, stream=START)
+def start(numbers, d, *, seed, domain):
+    """Where the chains with these numbers begin: draws from the prior, float64 [len(numbers), d]."""
+    return prior_latents(numbers, d, seed=seed, domain=domain, stream=START)
 
 
 def autoregressive(z, xi, beta, domain):

@@ -132,15 +132,16 @@ def pcn(
     gradient=None,
     leaps=1,
     spread=0.3,
-    first=0,
+    numbers=None,
 ):
     """Chains with the stationary law π(z) ∝ p(z)·volume(z)^ρ from z0 [chains, d], as Chains.
 
     warmup: steps before the first that counts. In them every chain's β, from `beta` on, is adapted towards an
     acceptance of 0.35; afterwards it stays at the geometric mean of the warm-up's second half.
     anneal: share of the warm-up over which ρ rises from 0, linearly. thin: every so many draws one is kept. surrogate,
-    gradient, leaps, spread: see Kernel. seed, first: chain j takes the random numbers (seed, first + j), so that chains
-    are the same whatever others run beside them, as far as log_volume itself gives the same for a row in any batch.
+    gradient, leaps, spread: see Kernel. seed, numbers: chain j takes the random numbers (seed, numbers[j]), by default
+    (seed, j), so that chains are the same whatever others run beside them, as far as log_volume itself gives the same
+    for a row in any batch.
 
     Raises ValueError for values out of range.
     """
@@ -152,7 +153,7 @@ def pcn(
     kernel = Kernel(log_volume, domain, seed, surrogate, gradient, leaps, spread)
     state = kernel.enter(z0)
     n, d = state.z.shape
-    chains = np.arange(first, first + n)
+    chains = np.arange(n) if numbers is None else np.asarray(numbers)
     log_beta, tail = np.full(n, np.log(beta)), []
     for step in range(warmup):
         annealed = rho * min(1.0, (step + 1) / (anneal * warmup)) if anneal else rho

@@ -73,7 +73,7 @@ def smc(
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction of the effective sample size lies between 0 and 1, not at {fraction}")
     kernel = Kernel(log_volume, domain, seed, surrogate, gradient, leaps, spread)
-    state = kernel.enter(start(n, d, seed=seed, domain=domain))
+    state = kernel.enter(start(np.arange(n), d, seed=seed, domain=domain))
     if not np.isfinite(state.volume).any():
         raise ValueError(f"none of the {n} draws of the prior has a usable spectrum")
     particles, ancestor = np.arange(n), np.arange(n)

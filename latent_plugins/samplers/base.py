@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import importlib.metadata
+import warnings
 
 import numpy as np
 import torch
@@ -25,10 +26,17 @@ class Latents:
 
 
 class Sampler(abc.ABC):
-    """Draws latents. Subclasses set `name` and say with `needs_atlas` whether they work on an atlas."""
+    """Draws latents. Subclasses set `name` and say what their constructor needs besides the generator.
+
+    needs_atlas: `atlas`, an Atlas, with `top_k`, `replacement` and `true_volumes`; needs_volume: `volumes`, a function
+    of a class index (None without classes) to a callable z → log-volume, and `rho`; needs_weights: `weights`, trained
+    importance weights; needs_critic: `critic`, a callable images → scores. settings: {option of the commands: keyword
+    of the constructor} of what else it takes.
+    """
 
     name: str
-    needs_atlas = False
+    needs_atlas = needs_volume = needs_weights = needs_critic = False
+    settings: dict = {}
 
     @abc.abstractmethod
     def draw(self, seeds, c=None):
@@ -43,12 +51,22 @@ class Sampler(abc.ABC):
 
 
 def builtin_samplers():
+    from latent_plugins.samplers.chain import PCNSampler
+    from latent_plugins.samplers.dot import DOTSampler
+    from latent_plugins.samplers.drs import DRSSampler
+    from latent_plugins.samplers.mh import MHSampler
     from latent_plugins.samplers.polarity import MagnetSampler, PolaritySampler
+    from latent_plugins.samplers.population import OnlineSampler, RejectionSampler, SMCSampler
     from latent_plugins.samplers.prior import PriorSampler, TruncationSampler
     from latent_plugins.samplers.reweighted import LatentGASampler, LatentRSGASampler, LatentRSSampler
+    from latent_plugins.samplers.simplicial import SimplicialSampler
+    from latent_plugins.samplers.sir import SIRSampler
+    from latent_plugins.samplers.truncated import TruncatedNormalSampler
 
-    known = (PriorSampler, TruncationSampler, MagnetSampler, PolaritySampler)
-    return {cls.name: cls for cls in (*known, LatentRSSampler, LatentGASampler, LatentRSGASampler)}
+    classes = (PriorSampler, TruncationSampler, TruncatedNormalSampler, SimplicialSampler)
+    classes += (MagnetSampler, PolaritySampler, PCNSampler, SMCSampler, RejectionSampler, OnlineSampler)
+    classes += (LatentRSSampler, LatentGASampler, LatentRSGASampler, DRSSampler, MHSampler, SIRSampler, DOTSampler)
+    return {cls.name: cls for cls in classes}
 
 
 def available_samplers():
@@ -56,9 +74,16 @@ def available_samplers():
 
     A third party adds one by an entry point in the group `latent_plugins.samplers` that loads to a Sampler class.
     """
-    found = {entry.name: entry for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    builtin = builtin_samplers()
-    return {**{name: entry.load() for name, entry in found.items() if name not in builtin}, **builtin}
+    builtin, found = builtin_samplers(), {}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if entry.name in builtin:
+            continue
+        try:
+            found[entry.name] = entry.load()
+        except Exception as error:  # whatever is wrong with somebody else's package, the others work
+            text = f"the sampler {entry.name!r} of {entry.value} fails to import and is left out ({error})"
+            warnings.warn(text, stacklevel=2)
+    return {**found, **builtin}
 
 
 def create_sampler(name, generator, **options):

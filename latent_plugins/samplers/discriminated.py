@@ -15,9 +15,9 @@ from latent_plugins.candidates import BASES, uniforms
 from latent_plugins.samplers.base import Latents, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
 
-# Streams of random numbers, apart from those of latent_plugins.candidates.
+# Streams of random numbers, and substreams of theirs that nobody else's reach: latents, decisions, constants.
 DRS, MH, SIR, DOT = range(12, 16)
-PROPOSED, DECIDED, SETUP = range(3)  # their substreams: latents, uniform numbers of decisions, constants
+PROPOSED, DECIDED, SETUP = range(2**23, 2**23 + 3)
 
 
 class SeedSource:

@@ -34,6 +34,7 @@ class DOTSampler(CriticSampler):
     """
 
     name = "dot"
+    settings = {"steps": "steps"}
     stream = DOT
 
     def __init__(self, generator, critic, *, steps=100, rate=0.01, k=None, pairs=100, projection="tangent", batch=256):

@@ -19,6 +19,7 @@ class MHSampler(CriticSampler):
     """
 
     name = "mh"
+    settings = {"steps": "length"}
     stream = MH
 
     def __init__(self, generator, critic, *, length=640, real_scores=None, batch=256):

@@ -5,8 +5,19 @@ import torch
 
 from latent_plugins.candidates import CHOICE, POOL, gumbels, uniforms
 from latent_plugins.correction import corrected
+from latent_plugins.psis import pareto_smooth
 from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
-from latent_plugins.weights import degeneracy, gumbel_order, inverse_cdf, log_weights, warn_if_degenerate
+from latent_plugins.weights import (
+    base_correction,
+    degeneracy,
+    gumbel_order,
+    inverse_cdf,
+    log_weights,
+    normalized,
+    warn_if_degenerate,
+)
+
+ROWS = 10_000  # candidates whose latents are made at once
 
 
 class PolaritySampler(Sampler):
@@ -15,16 +26,23 @@ class PolaritySampler(Sampler):
     ρ > 0 goes to anti-modes, ρ < 0 to modes, ρ = 0 is the base measure. Draws are without replacement unless
     `replacement`: the whole atlas is put into one weighted random order and seed s is its s-th element, so different
     seeds never share a candidate. `top_k`: how many singular values make the volume, by default all that are stored.
+    `true_volumes`: of an atlas of predicted volumes, draw so many candidates by these, compute their true ones, and
+    resample. `alpha`: 1 takes the prior's density out of the weights, so that MaGNET is uniform on what the candidates
+    cover; None or 0 leaves it in, as the papers' code does. `pareto`: smooth the largest weights (PSIS).
 
     Raises AtlasError when the atlas is of another network, ValueError for a top_k or class that it does not hold.
     """
 
     name = "polarity"
     needs_atlas = True
+    settings = {"rho": "rho", "alpha": "alpha", "pareto": "pareto"}
 
-    def __init__(self, generator, atlas, *, rho, top_k=None, replacement=False, true_volumes=None):
+    def __init__(
+        self, generator, atlas, *, rho, top_k=None, replacement=False, true_volumes=None, alpha=None, pareto=False
+    ):
         atlas.check_network(generator)
-        self.generator, self.true_volumes = generator, true_volumes
+        self.generator, self.true_volumes, self.alpha, self.pareto = generator, true_volumes, alpha, pareto
+        check_alpha(alpha, atlas)
         self.atlas, self.rho, self.top_k, self.replacement = atlas, rho, top_k, replacement
         self.c_dim = generator.c_dim
         self._per_class = {}
@@ -99,13 +117,35 @@ class PolaritySampler(Sampler):
                 noise = gumbels(len(volume), seed=seed, stream=POOL, substream=substream)
                 options = dict(n=self.true_volumes, gumbel=noise, label=label)
                 self._per_class[label] = corrected(self.generator, self.atlas, volume, self.rho, **options)
+            volume, logw = self._per_class[label]
+            if self.alpha:
+                logw = normalized(logw + base_correction(self._log_prior(label), self.alpha))
+            if self.pareto:
+                logw = pareto_smooth(logw)[0]
+            self._per_class[label] = volume, logw
         return self._per_class[label]
+
+    def _log_prior(self, label):
+        """Log-density of N(0, I) at every candidate of a class, up to a constant: float64 [N]."""
+        rows = np.arange(len(self.atlas.log_volume(self.top_k, label)))
+        parts = [rows[i : i + ROWS] for i in range(0, len(rows), ROWS)]
+        squares = [self.atlas.latents(part, label).double().square().sum(dim=1).numpy() for part in parts]
+        return -0.5 * np.concatenate(squares)
+
+
+def check_alpha(alpha, atlas):
+    """Raise ValueError where correcting for the prior's density has no meaning."""
+    settings = atlas.settings
+    if alpha and settings is not None and (settings.domain == "sphere" or settings.base == "uniform"):
+        where = "on the sphere" if settings.domain == "sphere" else "in the uniform base measure"
+        raise ValueError(f"{where} every latent has the same density: leave out --alpha, or build with domain gaussian")
 
 
 class MagnetSampler(PolaritySampler):
     """Uniform on the generator's manifold: ρ = 1 ("MaGNET", Humayun et al. 2022, Algorithm 1)."""
 
     name = "magnet"
+    settings = {"alpha": "alpha", "pareto": "pareto"}
 
     def __init__(self, generator, atlas, **options):
         super().__init__(generator, atlas, rho=1.0, **options)

@@ -83,6 +83,7 @@ class SimplicialSampler(Sampler):
     """
 
     name = "simplicial"
+    settings = {"corners": "m", "tau": "tau"}
 
     def __init__(self, generator, *, m, tau, rotation=0):
         if generator.prior != "prior":

@@ -14,6 +14,7 @@ class SIRSampler(CriticSampler):
     """
 
     name = "sir"
+    settings = {"steps": "proposals"}
     stream = SIR
 
     def __init__(self, generator, critic, *, proposals=10, batch=256):

@@ -20,6 +20,7 @@ class TruncatedNormalSampler(Sampler):
     """
 
     name = "truncated-normal"
+    settings = {"threshold": "threshold"}
 
     def __init__(self, generator, *, threshold):
         if not threshold > 0:

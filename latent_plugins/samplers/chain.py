@@ -1,0 +1,79 @@
+"""Latents at the end of Markov chains: polarity sampling without an atlas, right however uneven the volumes are."""
+
+import numpy as np
+import torch
+
+from latent_plugins.chains.moves import start
+from latent_plugins.chains.pcn import pcn
+from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
+from latent_plugins.spaces import default_domain
+
+CHAINS = 64  # that a bulk sample is taken from
+THIN = 10  # steps between the draws of a bulk sample
+
+
+class PCNSampler(Sampler):
+    """Draws from p(z)·volume(z)^ρ by preconditioned Crank–Nicolson Metropolis chains (`latent_plugins.chains.pcn`).
+
+    Seed s is the end of chain s after `steps` steps, half of them warm-up, in which ρ rises from 0: a function of the
+    seed alone. A bulk sample is taken from 64 chains, every tenth step after the warm-up. `report` tells of the last
+    draw: acceptance, β, the volumes computed, split R̂ and effective sample size; an R̂ well above 1 asks for more steps.
+
+    volumes: function of a class index (None without classes) to a callable z [N, z_dim] → log-volume [N]; domain:
+    `sphere` or `gaussian`, by default what suits the family. Raises ValueError for a ρ that is not finite, or fewer
+    than 8 steps.
+    """
+
+    name = "pcn"
+    needs_volume = True
+    settings = {"rho": "rho", "steps": "steps"}
+
+    def __init__(self, generator, volumes, *, rho, steps=400, domain=None):
+        if steps < 8:
+            raise ValueError(f"{steps} steps are too few for a chain: give at least 8")
+        if not np.isfinite(rho):
+            raise ValueError(f"rho must be a finite number, not {rho}")
+        self.generator, self.volumes, self.rho, self.steps = generator, volumes, rho, steps
+        self.domain = domain or default_domain(generator)
+        self.report = None
+
+    def draw(self, seeds, c=None):
+        """See Sampler.draw."""
+        seeds = np.asarray(seeds, dtype=np.int64)
+
+        def ends(volume, rows):
+            chains = self._run(volume, seeds[rows], seed=0, kept=self.steps // 2)
+            return chains, chains.z[:, -1], chains.log_volume[:, -1]
+
+        return self._by_class(len(seeds), c, ends)
+
+    def sample(self, n, generator, c=None):
+        """See Sampler.sample."""
+        seed = torch_seed(generator)
+
+        def thinned(volume, rows):
+            number = min(CHAINS, len(rows))
+            draws = -(-len(rows) // number)
+            chains = self._run(volume, np.arange(number), seed=seed, kept=THIN * draws, thin=THIN)
+            # One draw of every chain after the other, so that neighbours belong to different chains.
+            z, volumes = chains.z.swapaxes(0, 1), chains.log_volume.T
+            return chains, z.reshape(-1, z.shape[2])[: len(rows)], volumes.reshape(-1)[: len(rows)]
+
+        return self._by_class(n, c, thinned)
+
+    def _run(self, volume, numbers, *, seed, kept, thin=1):
+        z0 = start(numbers, self.generator.z_dim, seed=seed, domain=self.domain)
+        options = dict(rho=self.rho, domain=self.domain, seed=seed, warmup=self.steps - self.steps // 2, anneal=0.5)
+        return pcn(volume, z0, steps=kept, thin=thin, numbers=numbers, **options)
+
+    def _by_class(self, n, c, chains_of):
+        c = check_labels(c, n, self.generator.c_dim)
+        labels = c.argmax(dim=1).numpy() if self.generator.c_dim else np.zeros(n, dtype=np.int64)
+        z, volumes, told = np.empty((n, self.generator.z_dim), dtype=np.float32), np.empty(n), []
+        for label in np.unique(labels):
+            rows = np.flatnonzero(labels == label)
+            volume = self.volumes(int(label) if self.generator.c_dim else None)
+            chains, z[rows], volumes[rows] = chains_of(volume, rows)
+            told.append(str(chains))
+        self.report = "; ".join(told)
+        return Latents(torch.from_numpy(z), c, None, volumes)
