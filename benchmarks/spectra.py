@@ -27,7 +27,6 @@ from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from latent_plugins.atlas_settings import BASIS_LABELS, HYBRID_DIRECTIONS
 from latent_plugins.predictor import fit, predictor_inputs
-from latent_plugins.predictor.fit import STEPS
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
 from latent_plugins.spectrum.compiled import CompiledMap
@@ -93,13 +92,13 @@ if torch.cuda.is_available():
 class Predicted:
     """A predictor that has learned from exact spectra: predicted volumes [N] of latents [N, in]."""
 
-    def __init__(self, space_map, x, volumes, q, steps):
+    def __init__(self, space_map, x, volumes, q):
         self.options = {}
         if q:
             basis = shared_basis(space_map, x[:BASIS_LABELS], q, max_memory=None)
             self.options = dict(basis=basis, directions=q)
         self.space_map = space_map
-        self.predictor, _ = fit(predictor_inputs(space_map, x, **self.options), volumes, steps=steps)
+        self.predictor, _ = fit(predictor_inputs(space_map, x, **self.options), volumes)
 
     def __call__(self, x):
         return self.predictor(predictor_inputs(self.space_map, x, **self.options))[0]
@@ -218,7 +217,7 @@ def main(
     truth = log_volume(exact(space_map, unseen, top_k, None))
     print(f"labels for the predictors: {labels} exact spectra, {seconds:.1f} s")
     for name, q in (("hybrid", min(HYBRID_DIRECTIONS, space_map.in_dim)), ("amortized", 0)):
-        predicted, seconds, _ = measured(Predicted, space_map, known, volumes.numpy(), q, 300 if quick else STEPS)
+        predicted, seconds, _ = measured(Predicted, space_map, known, volumes.numpy(), q)
         print(f"training {name}: {seconds:.1f} s")
         values, seconds, megabytes = measured(predicted, unseen)
         runs[name] = values, seconds / len(unseen), megabytes, truth

@@ -6,13 +6,22 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
 import torch
+from detector_files import write_torchscript
+from image_zips import random_images, write_zip
 from splines import SLOPES, SplineGenerator, volume
 
+from dnnlib_compat.detectors import load_detector
 from latent_plugins.atlas import Atlas
 from latent_plugins.attach import SIZES, attach, independent, latent_keys
+from latent_plugins.metrics.evaluate import evaluate
+from latent_plugins.metrics.names import parse_metrics
+from latent_plugins.metrics.neighbours import unwatched
+from latent_plugins.metrics.real import RealImages
 from latent_plugins.samplers import create_sampler
+from latent_plugins.samplers.base import Sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 from latent_plugins.samplers.simplicial import SimplicialSampler
 from latent_plugins.samplers.truncated import TruncatedNormalSampler
@@ -246,3 +255,44 @@ def test_mappings_that_are_methods_are_copied_with_their_network(tmp_path):
     twin.generator.basis.mul_(2)
     torch.testing.assert_close(twin.mapping(z, c), 2 * G.mapping(z, c))
     torch.testing.assert_close(twin(z, c), 2 * G(z, c))
+
+
+class Recorded(Sampler):
+    """Gives the latents that an attached generator makes of given z."""
+
+    def __init__(self, sampler, z):
+        self.latents = independent(sampler).draw(latent_keys(z))
+
+    def draw(self, seeds, c=None):
+        return self.latents
+
+    def sample(self, n, generator, c=None):
+        assert n == len(self.latents.z)
+        return self.latents
+
+
+def test_somebody_elses_fid_is_that_of_calc_metrics(tmp_path, tiny):
+    """An independent metric loop over the attached network, written from the definition, on the same draws."""
+    atlas = Atlas.build(tiny, tmp_path / "a", space="style", candidates=500)
+    sampler = create_sampler("polarity", tiny, atlas=atlas, rho=0.5, replacement=True)
+    detector = load_detector(write_torchscript(tmp_path / "small.pt"))
+    real = random_images(40, channels=1, size=tiny.img_resolution)
+    data = RealImages(write_zip(tmp_path / "real.zip", real), resolution=tiny.img_resolution, channels=1, cache=False)
+    z = latents(64)
+
+    G, generated = attach(tiny, sampler), []
+    for rows in z.split(16):
+        img = G(z=rows, c=torch.zeros(len(rows), 0), noise_mode="const")
+        generated.append(detector((img * 127.5 + 128).clamp(0, 255).to(torch.uint8)).double())
+    originals = detector(torch.cat(list(data.plain.batches(range(40))))).double()
+    a, b = torch.cat(generated).numpy(), originals.numpy()
+    root = scipy.linalg.sqrtm(np.cov(a.T, bias=True) @ np.cov(b.T, bias=True))
+    difference = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
+    fid = difference + np.trace(np.cov(a.T, bias=True) + np.cov(b.T, bias=True) - 2 * root.real)
+
+    metrics = parse_metrics("fid64_full")
+    options = dict(seed=0, psi=1, noise_mode="const", batch=16, mirror=False, allow_singular=False, cutoff=None)
+    ((metric, figures, _),) = evaluate(
+        metrics, tiny, Recorded(sampler, z), data, {"inception": detector}, progress=unwatched, **options
+    )
+    assert figures[metric.name] == pytest.approx(fid, rel=1e-6)

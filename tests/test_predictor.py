@@ -33,11 +33,6 @@ def network():
     return small_stylegan2(z_dim=12, w_dim=12)
 
 
-@pytest.fixture(autouse=True)
-def short_training(monkeypatch):
-    monkeypatch.setitem(fit.__kwdefaults__, "steps", 500)
-
-
 @pytest.fixture(scope="module")
 def truth(network):
     """The exact volumes of the candidates of SETTINGS."""

@@ -67,6 +67,20 @@ def test_two_processes_write_the_bytes_of_one_and_a_killed_one_is_made_up_for(tm
     assert kept == content(tmp_path / "one")
 
 
+def test_two_processes_share_labels_and_one_predictor(tmp_path, options):
+    hybrid = ["--method=hybrid", "--basis=3", "--top-k=4", "--labels=120", "--min-spearman=-1"]
+    code, _, error = finish(start("-m", "cli.build_atlas", *options, *hybrid, f"--outdir={tmp_path / 'one'}"))
+    assert code == 0, error
+    code, out, error = finish(start(*TORCHRUN, *options, *hybrid, f"--outdir={tmp_path / 'two'}"))
+    assert code == 0, error
+    assert out.count("predictor: R²") == 1
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    # Refused by all, and nothing is lost.
+    code, out, error = finish(start(*TORCHRUN, *options, *hybrid, "--min-spearman=1", f"--outdir={tmp_path / 'two'}"))
+    assert code != 0 and "below --min-spearman=1" in error and "Traceback" not in error.partition("elastic")[0]
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
 def run(*args):
     result = CliRunner().invoke(build_atlas, [str(arg) for arg in args])
     assert result.exit_code == 0, result.output

@@ -7,23 +7,24 @@ from latent_plugins.predictor.agreement import agreement
 from latent_plugins.predictor.ensemble import combined, train
 from latent_plugins.predictor.volumes import VolumePredictor
 
-STEPS = 1800
+STEPS_A_LABEL, FEWEST_STEPS, MOST_STEPS = 0.5, 300, 2500
 MOST_INPUTS = 512  # more than so many are rotated to their leading principal components
 HELD_OUT = 0.1  # of the labels to calibrate the uncertainty, and as many to measure the result
 
 
-def fit(inputs, volumes, *, seed=0, steps=STEPS, watch=iter):
+def fit(inputs, volumes, *, seed=0, steps=None, watch=iter):
     """(VolumePredictor, Agreement on held-out rows) from inputs [N, F] and log-volumes [N] in nats.
 
     The last tenth of the usable rows is held out for the figures, the tenth before it scales the predicted
-    uncertainty, the rest is learned from in `steps` steps. Rows that are not finite are left out. Raises ValueError for
-    fewer than 50 usable rows.
+    uncertainty, the rest is learned from in `steps` steps, by default half as many as there are rows. Rows that are not
+    finite are left out. Raises ValueError for fewer than 50 usable rows.
     """
     volumes = torch.as_tensor(np.asarray(volumes, dtype=np.float64))
     usable = torch.isfinite(volumes) & torch.isfinite(inputs).all(dim=1)
     inputs, volumes = inputs[usable].double(), volumes[usable]
     if len(volumes) < 50:
         raise ValueError(f"{len(volumes)} usable labels are too few to learn from and to measure: give more --labels")
+    steps = steps or int(min(MOST_STEPS, max(FEWEST_STEPS, STEPS_A_LABEL * len(volumes))))
     held = max(10, round(HELD_OUT * len(volumes)))
     learn, scale, test = torch.arange(len(volumes)).split([len(volumes) - 2 * held, held, held])
 
