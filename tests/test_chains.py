@@ -61,6 +61,7 @@ KINDS = {
     "pcn": {},
     "annealed": dict(anneal=0.5),
     "delayed acceptance": dict(surrogate=poor_surrogate),
+    "inner moves": dict(surrogate=poor_surrogate, inner=4),
     "hamiltonian": dict(gradient=poor_gradient, leaps=3),
     "langevin": dict(gradient=poor_gradient),
     "delayed hamiltonian": dict(gradient=poor_gradient, surrogate=poor_surrogate, leaps=2),
@@ -262,6 +263,7 @@ def ellipsoid_gradient(z):
 SPHERE_KINDS = {
     "pcn": {},
     "delayed acceptance": dict(surrogate=lambda z: z[:, 2]),
+    "inner moves": dict(surrogate=lambda z: z[:, 2], inner=4),
     "geodesic": dict(gradient=ellipsoid_gradient, leaps=3),
     "delayed geodesic": dict(gradient=ellipsoid_gradient, surrogate=lambda z: z[:, 2]),
 }
@@ -555,3 +557,14 @@ def test_states_are_not_shared_with_the_caller(starts):
     np.testing.assert_array_equal(starts, before)
     kernel = Kernel(spline_log_volume, "sphere", 0)
     np.testing.assert_allclose(np.linalg.norm(kernel.enter(starts[:5]).z, axis=1), np.sqrt(2))
+
+
+def test_inner_moves_need_a_surrogate_and_spare_true_volumes():
+    z0 = start(np.arange(50), 2, seed=0, domain="gaussian")
+    options = dict(rho=1.0, steps=10, warmup=0, domain="gaussian")
+    with pytest.raises(ValueError, match="inner moves need a surrogate, and number at least 1, not 3"):
+        pcn(spline_log_volume, z0, **options, inner=3)
+    # With the truth for a surrogate every correction is certain, and ten steps of twenty moves cost ten volumes.
+    perfect = pcn(spline_log_volume, z0, **options, surrogate=spline_log_volume, inner=20)
+    assert perfect.corrected == pytest.approx(1) and perfect.evaluations <= 50 + 10 * 50
+    assert np.isnan(pcn(spline_log_volume, z0, **options).corrected)

@@ -22,8 +22,9 @@ class Chains:
 
     z: float32 [chains, kept, d]; log_volume: float64 [chains, kept]; acceptance: mean chance of acceptance after the
     warm-up, [chains]; beta: step sizes after the warm-up, [chains]; evaluations: latents whose true volume was
-    computed. rhat, ess: split R̂ and effective sample size of the log-volume and of PROJECTIONS fixed random projections
-    of z, [1 + PROJECTIONS]; NaN below four draws a chain.
+    computed; corrected: mean chance of acceptance by true volumes after inner moves, NaN without any. rhat, ess: split
+    R̂ and effective sample size of the log-volume and of PROJECTIONS fixed random projections of z, [1 + PROJECTIONS];
+    NaN below four draws a chain.
     """
 
     z: np.ndarray
@@ -31,6 +32,7 @@ class Chains:
     acceptance: np.ndarray
     beta: np.ndarray
     evaluations: int
+    corrected: float = np.nan
     rhat: np.ndarray = dataclasses.field(init=False)
     ess: np.ndarray = dataclasses.field(init=False)
 

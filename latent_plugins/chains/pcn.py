@@ -39,8 +39,11 @@ class Kernel:
     surrogate: callable like log_volume, cheap; with it a proposal is first accepted or rejected by the surrogate's
     volume, and only then, for those promoted, corrected by the true one ("Markov chain Monte Carlo using an
     approximation", Christen and Fox 2005). gradient: callable z → ∇ surrogate log-volume [N, d] for Hamiltonian moves
-    of `leaps` leaps; None: the autoregressive move. spread: standard deviation of the log of a chain's step size, drawn
-    anew in every step. `evaluations` counts true volumes.
+    of `leaps` leaps; None: the autoregressive move. inner: moves by the surrogate alone between two corrections by the
+    true volume ("Monte Carlo Strategies in Scientific Computing", Liu 2001, the surrogate transition rule), which cost
+    next to nothing where the surrogate is cheap. spread: standard deviation of the log of a chain's step size, drawn
+    anew in every step. `evaluations` counts true volumes; `corrections` are the mean chances of acceptance by them
+    after inner moves.
     """
 
     log_volume: object
@@ -50,12 +53,16 @@ class Kernel:
     gradient: object = None
     leaps: int = 1
     spread: float = 0.3
+    inner: int = 1
     evaluations: int = 0
+    corrections: list = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
         check_domain(self.domain)
         if self.leaps < 1:
             raise ValueError(f"a Hamiltonian move makes at least one leap, not {self.leaps}")
+        if self.inner < 1 or (self.inner > 1 and self.surrogate is None):
+            raise ValueError(f"inner moves need a surrogate, and number at least 1, not {self.inner}")
 
     def enter(self, z):
         """The State at z [n, d]. Raises ValueError for z that is no finite matrix."""
@@ -66,21 +73,47 @@ class Kernel:
         return State(z, self._volumes(z, np.arange(len(z))), self._guesses(z))
 
     def step(self, state, chains, number, rho, beta):
-        """Move the State by step `number`; the chains' chances of acceptance [n] (0 where not promoted).
+        """Move the State by step `number`; the chains' chances of acceptance [n] (0 where not promoted; with inner
+        moves the mean of theirs).
 
         chains: their numbers [n]; beta: step sizes [n] in (0, 1].
         """
-        noise = step_noise(chains, number, state.z.shape[1], seed=self.seed)
-        size = np.minimum(beta * np.exp(self.spread * noise.spread), 1.0)
-        with np.errstate(over="ignore", invalid="ignore"):  # a wild gradient throws a chain out of all bounds
-            z, ratio = self._propose(state.z, noise.xi, size, rho)
-            promoted = np.isfinite(z.astype(np.float32)).all(axis=1) & np.isfinite(ratio)
-        z = np.where(promoted[:, None], z, state.z)
+        if self.inner > 1:
+            return self._surrogate_steps(state, chains, number, rho, beta)
+        noise, z, ratio, promoted = self._proposed(state.z, chains, number, rho, beta)
         guess = self._guesses(z)
         if self.surrogate is not None:
             gain = rho * (guess - state.guess)
             promoted &= np.log(noise.promote) < gain + ratio
             ratio = -gain
+        return self._corrected(state, z, guess, ratio, promoted, rho, noise)
+
+    def _surrogate_steps(self, state, chains, number, rho, beta):
+        """`inner` moves that leave p·surrogate^ρ in balance, and one correction of the whole way."""
+        z, guess, chance = state.z.copy(), state.guess.copy(), 0.0
+        for inner in range(self.inner):
+            noise, proposed, ratio, usable = self._proposed(z, chains, number * self.inner + inner, rho, beta)
+            hoped = self._guesses(proposed)
+            ratio = np.where(usable, ratio + rho * (hoped - guess), -np.inf)
+            accepted = np.log(noise.promote) < ratio
+            z[accepted], guess[accepted] = proposed[accepted], hoped[accepted]
+            chance = chance + np.exp(np.minimum(ratio, 0.0)) / self.inner
+        moved = (z != state.z).any(axis=1)
+        corrected = self._corrected(state, z, guess, -rho * (guess - state.guess), moved, rho, noise)
+        self.corrections.append(corrected.mean())
+        return chance
+
+    def _proposed(self, z, chains, number, rho, beta):
+        """(noise, proposals [n, d], their corrections [n], which of them are usable) from z [n, d]."""
+        noise = step_noise(chains, number, z.shape[1], seed=self.seed)
+        size = np.minimum(beta * np.exp(self.spread * noise.spread), 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):  # a wild gradient throws a chain out of all bounds
+            proposed, ratio = self._propose(z, noise.xi, size, rho)
+            usable = np.isfinite(proposed.astype(np.float32)).all(axis=1) & np.isfinite(ratio)
+        return noise, np.where(usable[:, None], proposed, z), ratio, usable
+
+    def _corrected(self, state, z, guess, ratio, promoted, rho, noise):
+        """Accept or reject z [n, d] where promoted, by the true volume and `ratio`; the chances of acceptance [n]."""
         volume = self._volumes(z, np.flatnonzero(promoted))
         ratio = np.where(promoted, ratio + log_ratio(rho, volume, state.volume), -np.inf)
         accepted = np.log(noise.accept) < ratio
@@ -132,6 +165,7 @@ def pcn(
     gradient=None,
     leaps=1,
     spread=0.3,
+    inner=1,
     numbers=None,
 ):
     """Chains with the stationary law π(z) ∝ p(z)·volume(z)^ρ from z0 [chains, d], as Chains.
@@ -139,9 +173,9 @@ def pcn(
     warmup: steps before the first that counts. In them every chain's β, from `beta` on, is adapted towards an
     acceptance of 0.35; afterwards it stays at the geometric mean of the warm-up's second half.
     anneal: share of the warm-up over which ρ rises from 0, linearly. thin: every so many draws one is kept. surrogate,
-    gradient, leaps, spread: see Kernel. seed, numbers: chain j takes the random numbers (seed, numbers[j]), by default
-    (seed, j), so that chains are the same whatever others run beside them, as far as log_volume itself gives the same
-    for a row in any batch.
+    gradient, leaps, spread, inner: see Kernel. seed, numbers: chain j takes the random numbers (seed, numbers[j]), by
+    default (seed, j), so that chains are the same whatever others run beside them, as far as log_volume itself gives
+    the same for a row in any batch.
 
     Raises ValueError for values out of range.
     """
@@ -150,7 +184,7 @@ def pcn(
         raise ValueError(f"warmup {warmup} must not be negative, and thin {thin} lies between 1 and the steps, {steps}")
     if not 0 < beta <= 1 or not 0 <= anneal <= 1:
         raise ValueError(f"beta {beta} lies above 0, anneal {anneal} from 0 on, both up to 1")
-    kernel = Kernel(log_volume, domain, seed, surrogate, gradient, leaps, spread)
+    kernel = Kernel(log_volume, domain, seed, surrogate, gradient, leaps, spread, inner)
     state = kernel.enter(z0)
     n, d = state.z.shape
     chains = np.arange(n) if numbers is None else np.asarray(numbers)
@@ -172,4 +206,6 @@ def pcn(
         acceptance += kernel.step(state, chains, warmup + step, rho, np.exp(log_beta)) / steps
         if (step + 1) % thin == 0:
             z[:, step // thin], volume[:, step // thin] = state.z, state.volume
-    return Chains(z, volume, acceptance, np.exp(log_beta), kernel.evaluations)
+    corrections = kernel.corrections[warmup:]
+    corrected = float(np.mean(corrections)) if corrections else np.nan
+    return Chains(z, volume, acceptance, np.exp(log_beta), kernel.evaluations, corrected)
