@@ -24,6 +24,7 @@ from cli.progress import with_progress
 from cli.sampling import SamplerMaker, check_sampler, sampler_choice_options, say_report
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
+from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.images import inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
 
@@ -59,6 +60,12 @@ from latent_plugins.plotting import image_grid, save_png
 @click.option(
     "--rotate", type=float, default=0, show_default=True, metavar="ANGLE", help="Rotation in degrees; StyleGAN3 only."
 )
+@click.option(
+    "--smooth",
+    type=float,
+    metavar="BETA",
+    help="Soften the ReLUs, between 0 (most) and 1 (not at all): a smooth manifold.  [default: 1]",
+)
 @click.option("--outdir", type=Path, default="out", show_default=True, metavar="DIR", help="Where the images go.")
 @sampler_choice_options()
 @detector_option
@@ -69,8 +76,8 @@ from latent_plugins.plotting import image_grid, save_png
 )
 @reports_errors
 def main(
-    network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, outdir, grid,
-    batch, sampler_name, rho, **options,
+    network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, smooth, outdir,
+    grid, batch, sampler_name, rho, **options,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -84,6 +91,8 @@ def main(
     sampler_class = check_sampler(sampler_name, rho=rho, **options)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
+    if smooth not in (None, 1):
+        generator = smoothed(generator, smooth)
     label = class_number(class_name, generator.c_dim)
     if psi is None:
         psi = getattr(sampler_class, "default_psi", 1)
@@ -97,6 +106,8 @@ def main(
     record = dict(network=source, sampler=sampler_name, trunc=psi, noise_mode=noise_mode, **described)
     if cutoff is not None:
         record["trunc_cutoff"] = cutoff
+    if smooth not in (None, 1):
+        record["smooth"] = smooth
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
     latents = sampler.draw(seeds, c)
     say_report(sampler)

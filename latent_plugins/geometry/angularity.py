@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from latent_plugins.geometry.disentanglement import jacobians
+from latent_plugins.geometry.jacobians import check_rows, jacobians
 from latent_plugins.spaces import DOMAINS, to_sphere
 from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
 from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
@@ -63,6 +63,7 @@ def tangent_angles(space_map, x, y, *, rank, max_memory=None):
         raise ValueError(f"pairs need as many points on either side, not {list(x.shape)} and {list(y.shape)}")
     if not 1 <= rank <= space_map.max_rank:
         raise ValueError(f"rank {rank} is outside 1 to {space_map.max_rank}, the rank of the space {space_map.name}")
+    check_rows(space_map, x)
     options = dict(max_memory=max_memory, bytes_per_entry=PAIR_BYTES_PER_ENTRY)
     angles = []
     for at_x, at_y in zip(jacobians(space_map, x, **options), jacobians(space_map, y, **options)):

@@ -1,8 +1,8 @@
 """Concentration: how much of what a generator makes lies around given images, and in how many clusters.
 
-Source: MaGNET (Humayun, Balestriero and Baraniuk, ICLR 2022), Fig. 3 and 4: a sampler that follows the manifold's
-volume rather than the training data's density leaves fewer samples close to training images, and is fitted less well by
-a Gaussian mixture with few clusters.
+The questions belong to MaGNET (Humayun, Balestriero and Baraniuk, ICLR 2022): a sampler that follows the manifold's
+volume rather than the training data's density may leave fewer samples close to training images, and need more clusters
+of a Gaussian mixture. Both are to be measured.
 """
 
 import dataclasses

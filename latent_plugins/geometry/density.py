@@ -10,10 +10,15 @@ import itertools
 import math
 
 import numpy as np
+import scipy.stats
 import torch
 
 from latent_plugins.geometry.partition import CHUNK_ENTRIES
 from latent_plugins.geometry.piecewise import log_volumes, rank_tolerance
+from latent_plugins.spaces import to_sphere
+
+CUT = 2.0  # where truncated priors end
+FEW_DRAWS = "an estimate with a standard error needs at least 2 draws, not {}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +72,42 @@ class UniformPrior:
     def sample(self, n, generator):
         """n latents [n, d] float64 from a CPU torch.Generator."""
         return self.low + (self.high - self.low) * torch.rand(n, self.d, dtype=torch.float64, generator=generator)
+
+
+@dataclasses.dataclass(frozen=True)
+class TruncatedPrior:
+    """Latents from N(0, I) in d dimensions with every coordinate cut to [−2, 2]."""
+
+    d: int
+
+    def __post_init__(self):
+        _check_dimension(self.d)
+
+    @property
+    def entropy(self):
+        """In nats."""
+        return self.d * float(scipy.stats.truncnorm(-CUT, CUT).entropy())
+
+
+@dataclasses.dataclass(frozen=True)
+class SpherePrior:
+    """Latents uniform on the sphere of radius √d in d dimensions; densities are those on the sphere's own volume."""
+
+    d: int
+
+    def __post_init__(self):
+        if self.d < 2:
+            raise ValueError(f"a prior on a sphere needs at least two dimensions, not {self.d}")
+
+    @property
+    def entropy(self):
+        """In nats: the log of the sphere's volume."""
+        unit = math.log(2) + self.d / 2 * math.log(math.pi) - math.lgamma(self.d / 2)
+        return unit + (self.d - 1) / 2 * math.log(self.d)
+
+    def sample(self, n, generator):
+        """n latents [n, d] float64 from a CPU torch.Generator."""
+        return to_sphere(torch.randn(n, self.d, dtype=torch.float64, generator=generator))
 
 
 def _check_dimension(d):
@@ -196,8 +237,19 @@ def entropy(space_map, prior, n, generator, *, top_k=None, max_memory=None):
     ValueError for fewer than two draws, a prior that does not fit the map, or Jacobians that are not finite.
     """
     if n < 2:
-        raise ValueError(f"an estimate with a standard error needs at least 2 draws, not {n}")
+        raise ValueError(FEW_DRAWS.format(n))
     volumes = log_volumes(space_map, prior.sample(n, generator), top_k=top_k, max_memory=max_memory)
+    return entropy_of(volumes, prior)
+
+
+def entropy_of(volumes, prior):
+    """The Entropy of log-volumes [n] float64 at n draws of a prior, as `entropy` has it; −inf stands for no full rank.
+
+    Raises ValueError for fewer than two, or one that is NaN.
+    """
+    n = len(volumes)
+    if n < 2:
+        raise ValueError(FEW_DRAWS.format(n))
     if volumes.isnan().any():
         raise ValueError(f"{int(volumes.isnan().sum())} of {n} draws have a Jacobian that is not finite")
     singular = int(volumes.isneginf().sum())

@@ -10,7 +10,7 @@ import dataclasses
 
 import torch
 
-from latent_plugins.geometry.disentanglement import check_rows
+from latent_plugins.geometry.jacobians import check_rows
 from latent_plugins.spectrum import spectrum
 from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
 

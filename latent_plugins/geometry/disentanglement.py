@@ -9,36 +9,11 @@ import dataclasses
 
 import torch
 
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, full_precision, plan_chunks
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows
+from latent_plugins.geometry.jacobians import check_rows, jacobians
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.spectrum.precision import full_precision
+from latent_plugins.spectrum.products import jacobian_columns
 from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
-
-
-def check_rows(space_map, x):
-    """Raise ValueError unless x is [N, in] for this map, with at least one row."""
-    if x.ndim != 2 or x.shape[1] != space_map.in_dim or not len(x):
-        raise ValueError(f"x must be [N, {space_map.in_dim}] with at least one row, not of shape {list(x.shape)}")
-
-
-def jacobians(space_map, x, *, max_memory=None, bytes_per_entry=BYTES_PER_ENTRY):
-    """Yield the whole Jacobians [n, out, in] at rows of x [N, in], in order, as many at a time as fit.
-
-    Forward mode when the input is the smaller side, reverse mode otherwise. max_memory: bound in bytes for what the
-    products keep alive and for `bytes_per_entry` of each entry, which the caller's own copies belong to; None:
-    `automatic_memory`. Raises ValueError for x of another shape, or a bound too small for a single latent.
-    """
-    check_rows(space_map, x)
-    n_in, n_out = space_map.in_dim, space_map.out_dim
-    product, axis, mode_cost = (jacobian_columns, 2, 1) if n_in <= n_out else (jacobian_rows, 1, 2)
-    directions = torch.eye(min(n_in, n_out), dtype=x.dtype, device=x.device)
-    with torch.no_grad(), full_precision():
-        row_bytes = mode_cost * bytes_per_row(space_map, x)
-    n, m = plan_chunks(len(x), len(directions), row_bytes, n_in * n_out * bytes_per_entry, max_memory, x.device)
-    for rows in x.split(n):
-        # What the caller does between two Jacobians is its own matter, so the settings end before each yield.
-        with torch.no_grad(), full_precision():
-            jacobian = torch.cat([product(space_map, rows, chunk) for chunk in directions.split(m)], dim=axis)
-        yield jacobian
 
 
 def column_cosines(jacobian):
@@ -83,14 +58,60 @@ class Disentanglement:
     zero_columns: int
 
 
-def disentanglement(space_map, x, *, max_memory=None):
-    """The Disentanglement of `space_map` at the latents x [N, in].
+@dataclasses.dataclass(frozen=True)
+class LatentCosines:
+    """What each of N latents has: mean `cosine` [N] over its pairs of columns that are not zero (NaN without a pair, or
+    for a Jacobian that is not finite), `distance` [N], ‖Q − I‖_F, both float64, and how many `zero_columns` [N].
 
-    A latent's mean cosine is over pairs of columns that are not zero; in ‖Q − I‖_F zero columns contribute nothing. On
-    the sphere the columns are those of the map on the tangent space, whose coordinates depend on each other a little.
-    max_memory: see `jacobians`. Raises ValueError for x of another shape, or when no latent counts.
+    `total` [in, in]: the sum of Q over the latents whose cosine is not NaN.
     """
-    cosines, distances, zeros = [], [], []
+
+    cosine: torch.Tensor
+    distance: torch.Tensor
+    zero_columns: torch.Tensor
+    total: torch.Tensor
+
+    @staticmethod
+    def joined(parts):
+        """The LatentCosines of all latents of the parts, in their order."""
+        rows = (torch.cat([getattr(part, name) for part in parts]) for name in ("cosine", "distance", "zero_columns"))
+        return LatentCosines(*rows, sum(part.total for part in parts))
+
+    @property
+    def counts(self):
+        """Which latents count: [N] bool."""
+        return torch.isfinite(self.cosine)
+
+    @property
+    def mean_matrix(self):
+        """The mean Q [in, in] float64 of the latents that count."""
+        return self.total / self.counts.sum()
+
+    def summary(self):
+        """The Disentanglement of these latents. Raises ValueError when none counts."""
+        counts = self.counts
+        if not counts.any():
+            raise ValueError("no latent has a finite Jacobian with two columns that are not zero")
+        cosines, distances = self.cosine[counts], self.distance[counts]
+        return Disentanglement(
+            cosine_mean=cosines.mean().item(),
+            cosine_max=cosines.max().item(),
+            distance_mean=distances.mean().item(),
+            distance_max=distances.max().item(),
+            latents=len(cosines),
+            left_out=int((~counts).sum()),
+            zero_columns=int(self.zero_columns[counts].sum()),
+        )
+
+
+def latent_cosines(space_map, x, *, max_memory=None):
+    """The LatentCosines of `space_map` at the latents x [N, in]; max_memory as for `jacobians`.
+
+    On the sphere the columns are those of the map on the tangent space, whose coordinates depend on each other a
+    little. Raises ValueError for x of another shape.
+    """
+    check_rows(space_map, x)
+    parts = []
     # Beyond the Jacobian's own: the products, their cosines and intermediates.
     extra = 6 * 8 * space_map.in_dim // max(space_map.out_dim, 1)
     for jacobian in jacobians(space_map, x, max_memory=max_memory, bytes_per_entry=BYTES_PER_ENTRY + extra):
@@ -98,23 +119,19 @@ def disentanglement(space_map, x, *, max_memory=None):
         distance = (q - torch.eye(q.shape[1], dtype=q.dtype, device=q.device)).flatten(1)
         columns = (~zero).sum(dim=1)
         # The diagonal is gone, and zero columns have only zeros. No pairs: NaN.
-        cosines.append(distance.sum(dim=1) / (columns * (columns - 1)))
-        distances.append(distance.norm(dim=1))
-        zeros.append(zero.sum(dim=1))
-    cosines, distances, zeros = (torch.cat(parts) for parts in (cosines, distances, zeros))
-    counts = torch.isfinite(cosines)
-    if not counts.any():
-        raise ValueError("no latent has a finite Jacobian with two columns that are not zero")
-    cosines, distances = cosines[counts], distances[counts]
-    return Disentanglement(
-        cosine_mean=cosines.mean().item(),
-        cosine_max=cosines.max().item(),
-        distance_mean=distances.mean().item(),
-        distance_max=distances.max().item(),
-        latents=len(cosines),
-        left_out=int((~counts).sum()),
-        zero_columns=int(zeros[counts].sum()),
-    )
+        cosine = distance.sum(dim=1) / (columns * (columns - 1))
+        total = q[torch.isfinite(cosine)].sum(dim=0)
+        parts.append(LatentCosines(cosine, distance.norm(dim=1), zero.sum(dim=1), total))
+    return LatentCosines.joined(parts)
+
+
+def disentanglement(space_map, x, *, max_memory=None):
+    """The Disentanglement of `space_map` at the latents x [N, in].
+
+    A latent's mean cosine is over pairs of columns that are not zero; in ‖Q − I‖_F zero columns contribute nothing.
+    Otherwise as `latent_cosines`. Raises ValueError for x of another shape, or when no latent counts.
+    """
+    return latent_cosines(space_map, x, max_memory=max_memory).summary()
 
 
 def column_images(space_map, x, columns, shape):
@@ -133,7 +150,7 @@ def column_images(space_map, x, columns, shape):
     if not len(columns) or not 0 <= columns.min() <= columns.max() < space_map.in_dim:
         raise ValueError(f"columns must be indices from 0 to {space_map.in_dim - 1}, not {columns.tolist()}")
     directions = torch.eye(space_map.in_dim, dtype=x.dtype, device=x.device)[columns]
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), full_precision(x.device):
         images = jacobian_columns(space_map, x, directions)[0].T
     largest = images.abs().amax(dim=1, keepdim=True)
     return torch.where(largest > 0, images / largest, 0).reshape(-1, *shape)

@@ -11,9 +11,10 @@ import math
 import torch
 from torch.func import vjp
 
-from latent_plugins.geometry.disentanglement import check_rows, jacobians
+from latent_plugins.geometry.jacobians import check_rows, jacobians
 from latent_plugins.spaces import to_sphere
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, full_precision, plan_chunks
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
+from latent_plugins.spectrum.precision import full_precision
 from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
 
 TOLERANCE = 1e-3
@@ -218,7 +219,7 @@ def invert(
     rows = target.repeat_interleave(restarts, dim=0), retract(start), enough.repeat_interleave(restarts)
     options = dict(retract=retract, iterations=iterations, learning_rate=learning_rate, max_memory=max_memory)
     found = []
-    with full_precision():
+    with full_precision(start.device):
         with torch.no_grad():
             row_bytes = 2 * bytes_per_row(space_map, start)
         n, _ = plan_chunks(len(start), 1, row_bytes, 0, max_memory, start.device)

@@ -1,8 +1,8 @@
 """Lipschitz constants from Jacobian norms, and how much their estimates vary.
 
-The largest ‖J(z)‖_F over samples estimates how steep a generator gets. Samples of the prior seldom reach the steep
-places, so such maxima scatter; those that follow the volume reach them more evenly (MaGNET, Fig. 8; Humayun,
-Balestriero and Baraniuk, ICLR 2022).
+The largest ‖J(z)‖_F over samples estimates how steep a generator gets. Where samples of the prior seldom reach the
+steep places, such maxima scatter; whether those of a sampler that follows the volume, as that of MaGNET (Humayun,
+Balestriero and Baraniuk, ICLR 2022), scatter less is to be measured.
 """
 
 import dataclasses
@@ -10,8 +10,9 @@ import dataclasses
 import scipy.stats
 import torch
 
-from latent_plugins.geometry.disentanglement import check_rows
-from latent_plugins.spectrum.memory import bytes_per_row, full_precision, plan_chunks
+from latent_plugins.geometry.jacobians import check_rows
+from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
+from latent_plugins.spectrum.precision import full_precision
 from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows
 
 # An entry of a block of the Jacobian: in its chunk, in float64, and squared.
@@ -29,7 +30,7 @@ def frobenius_norms(space_map, x, *, max_memory=None):
     product, mode_cost = (jacobian_columns, 1) if forward else (jacobian_rows, 2)
     short, long = sorted((space_map.in_dim, space_map.out_dim))
     directions = torch.eye(short, dtype=x.dtype, device=x.device)
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), full_precision(x.device):
         row_bytes = mode_cost * bytes_per_row(space_map, x) + long * BYTES_PER_PRODUCT
         n, m = plan_chunks(len(x), short, row_bytes, 0, max_memory, x.device)
         return torch.cat(

@@ -1,10 +1,10 @@
-"""Pictures of partitions, coloured by log-volume. Needs matplotlib, the optional extra `plots`."""
+"""Pictures of partitions, coloured by log-volume. Needs matplotlib, the optional extra `geometry`."""
 
 from pathlib import Path
 
 import numpy as np
 
-from dnnlib_compat.util import atomic_output
+from latent_plugins.geometry.figures import canvas, save
 
 FORMATS = {".png": "png", ".svg": "svg"}
 WITHOUT_VOLUME = "lightgrey"
@@ -19,20 +19,13 @@ def save_partition(path, partition, *, title=""):
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"cannot draw a {suffix or 'file without a suffix'}: known suffixes are {', '.join(FORMATS)}")
-    # The object interface draws without a screen and leaves no global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = canvas(7, 6)
     colours = (_draw_polygons if partition.exact else _draw_grid)(axes, partition)
     (x0, y0), (x1, y1) = partition.slice.low, partition.slice.high
     axes.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", title=title)
     axes.set(xlabel="first slice coordinate", ylabel="second slice coordinate")
     figure.colorbar(colours, ax=axes, label="log-volume" if partition.exact else "log-volume, first order")
-    with atomic_output(path) as tmp:
-        figure.savefig(tmp, format=FORMATS[suffix], dpi=120)
+    save(figure, path, FORMATS[suffix])
 
 
 def _colours(log_volume):

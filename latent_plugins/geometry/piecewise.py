@@ -10,10 +10,10 @@ import dataclasses
 import torch
 from torch import nn
 
+from latent_plugins.geometry.jacobians import jacobians
 from latent_plugins.spaces import SpaceMap
 from latent_plugins.spectrum import spectrum
-from latent_plugins.spectrum.memory import bytes_per_row, full_precision, plan_chunks
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows
+from latent_plugins.spectrum.precision import full_precision
 
 # Affine in evaluation mode, row by row, whatever their options (each mode of Upsample is linear).
 AFFINE = (
@@ -178,8 +178,8 @@ def affine_map(space_map, z, *, max_memory=None):
     """
     z = fitting(space_map, z)
     function = flat_function(space_map)
-    with torch.no_grad(), full_precision():
-        slope = torch.cat(list(jacobians(function, z, max_memory)))
+    with torch.no_grad(), full_precision(z.device):
+        slope = torch.cat(list(jacobians(function, z, max_memory=max_memory, bytes_per_entry=BYTES_PER_ENTRY)))
         moved = torch.einsum("noi,ni->no", slope.double(), z.double())
         offset = (function(z).double() - moved).to(z.dtype)
     return AffineMap(slope, offset, is_piecewise_affine(space_map))
@@ -222,25 +222,6 @@ def _described(z):
     return f"{list(z.shape)} of {z.dtype}" if isinstance(z, torch.Tensor) else type(z).__name__
 
 
-def jacobians(function, z, max_memory=None, directions=None):
-    """Yield the Jacobians [n, out, in] of a function [N, in] → [N, out] at successive rows of z [N, in], in z's dtype.
-
-    directions [m, in]: the Jacobian times each of them instead, [n, out, m]. Forward mode when the input is the smaller
-    side, reverse mode otherwise.
-    """
-    n_in, n_out = z.shape[1], function(z[:1]).shape[1]
-    forward = directions is not None or n_in <= n_out
-    product, axis = (jacobian_columns, 2) if forward else (jacobian_rows, 1)
-    if directions is None:
-        directions = torch.eye(min(n_in, n_out), dtype=z.dtype, device=z.device)
-    # Reverse mode keeps the activations of the forward pass and their gradients.
-    row_bytes = (1 if forward else 2) * bytes_per_row(function, z)
-    entries = n_out * len(directions) if forward else n_out * n_in
-    n, m = plan_chunks(len(z), len(directions), row_bytes, entries * BYTES_PER_ENTRY, max_memory, z.device)
-    for rows in z.split(n):
-        yield torch.cat([product(function, rows, chunk) for chunk in directions.split(m)], dim=axis)
-
-
 def rank_tolerance(dtype):
     """Singular values up to this part of the largest one are rounding: 1e-12 in float64, 1e-6 in float32."""
     return max(1e-12, 8 * torch.finfo(dtype).eps)
@@ -257,7 +238,7 @@ def log_volume(slope, top_k=None):
     matrices = slope.double().masked_fill(broken[:, None, None], 0)  # LAPACK refuses NaN
     if slope.shape[1] > slope.shape[2]:
         matrices = torch.linalg.qr(matrices, mode="r").R
-    volume = _log_product(torch.linalg.svdvals(matrices), k, rank_tolerance(slope.dtype))
+    volume = log_product(torch.linalg.svdvals(matrices), k, rank_tolerance(slope.dtype))
     return volume.masked_fill(broken, torch.nan)
 
 
@@ -268,7 +249,7 @@ def log_volumes(space_map, z, *, top_k=None, max_memory=None):
     ValueError for latents that do not fit, or a top_k outside 1 to the map's rank.
     """
     z = fitting(space_map, z)
-    with torch.no_grad(), full_precision():
+    with torch.no_grad(), full_precision(z.device):
         function = flat_function(space_map)
         n_in, n_out = z.shape[1], function(z[:1]).shape[1]
         rank = space_map.max_rank if isinstance(space_map, SpaceMap) else min(n_in, n_out)
@@ -279,11 +260,12 @@ def log_volumes(space_map, z, *, top_k=None, max_memory=None):
             return z.new_full([len(z)], -torch.inf, dtype=torch.float64)
         if isinstance(space_map, SpaceMap) and z.dtype == torch.float32:
             values = spectrum(space_map, z, top_k=k, max_memory=max_memory)
-            return _log_product(values.double(), k, rank_tolerance(z.dtype))
-        return torch.cat([log_volume(slope, k) for slope in jacobians(function, z, max_memory)])
+            return log_product(values.double(), k, rank_tolerance(z.dtype))
+        slopes = jacobians(function, z, max_memory=max_memory, bytes_per_entry=BYTES_PER_ENTRY)
+        return torch.cat([log_volume(slope, k) for slope in slopes])
 
 
-def _log_product(values, k, tolerance):
+def log_product(values, k, tolerance):
     """Σ log [N] of the first k of descending singular values; −inf where there are fewer that count."""
     if k > values.shape[1]:
         return values.new_full([len(values)], -torch.inf)

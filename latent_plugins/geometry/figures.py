@@ -1,0 +1,80 @@
+"""Figures of a report on a generator's geometry. Need matplotlib, the optional extra `geometry`."""
+
+from dnnlib_compat.util import atomic_output
+
+
+def canvas(width=7, height=5):
+    """(figure, axes) of a figure of this size in inches."""
+    # The object interface draws without a screen and leaves no global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def save(figure, path, kind="png"):
+    """Write a figure as PNG or another `kind`, atomically."""
+    with atomic_output(path) as tmp:
+        figure.savefig(tmp, format=kind, dpi=100)
+
+
+def save_histograms(path, groups, *, xlabel, ylabel="latents", whole=False):
+    """Draw histograms of {legend: numbers} over each other and write the PNG `path`; `whole`: a bar an integer."""
+    figure, axes = canvas()
+    everything = [x for numbers in groups.values() for x in numbers]
+    low, high = min(everything), max(everything)
+    bins = 30
+    if whole:
+        bins = [x - 0.5 for x in range(int(low), int(high) + 2)]
+    elif low < high:
+        bins = [low + (high - low) * i / 30 for i in range(31)]
+    for legend, numbers in groups.items():
+        axes.hist(numbers, bins=bins, alpha=0.5, label=f"{legend}")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    if len(groups) > 1:
+        axes.legend()
+    save(figure, path)
+
+
+def save_curve(path, curve, *, mark, xlabel, ylabel, title=""):
+    """Draw a curve over 1, 2, … with a line at the entry with index `mark`, and write the PNG `path`."""
+    figure, axes = canvas()
+    axes.plot(range(1, len(curve) + 1), curve, marker=".")
+    axes.axvline(mark + 1, color="grey", linestyle="--")
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.grid(alpha=0.3)
+    save(figure, path)
+
+
+def save_matrix(path, matrix, *, label, xlabel, title=""):
+    """Draw a square matrix of numbers from 0 to 1 and write the PNG `path`."""
+    figure, axes = canvas(6.5, 5.5)
+    picture = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+    axes.set(xlabel=xlabel, ylabel=xlabel, title=title)
+    figure.colorbar(picture, ax=axes, label=label)
+    save(figure, path)
+
+
+def save_points(path, groups, *, ylabel):
+    """Draw {legend: numbers} as columns of points with their mean, and write the PNG `path`."""
+    figure, axes = canvas(5, 5)
+    for place, numbers in enumerate(groups.values()):
+        axes.plot([place] * len(numbers), numbers, marker="o", linestyle="", alpha=0.6)
+        axes.plot([place - 0.2, place + 0.2], [sum(numbers) / len(numbers)] * 2, color="black")
+    axes.set(ylabel=ylabel, xlim=(-0.5, len(groups) - 0.5), xticks=range(len(groups)), xticklabels=list(groups))
+    axes.grid(alpha=0.3)
+    save(figure, path)
+
+
+def save_scatter(path, points, *, xlabel, ylabel):
+    """Draw {text: (x, y)} as points with their texts, and write the PNG `path`."""
+    figure, axes = canvas()
+    axes.plot(*zip(*points.values()), marker="o", linestyle="")
+    for text, place in points.items():
+        axes.annotate(f"{text}", place, textcoords="offset points", xytext=(5, 4))
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    save(figure, path)
