@@ -24,14 +24,19 @@ def log_volume(sigma):
 def log_weights(log_volume, rho):
     """Normalised log-weights ρ·log-volume − log Σ exp(…): float64 [N]; −inf for candidates whose volume is NaN.
 
-    Weight ∝ volume^ρ ("Polarity Sampling", Eq. 3; ρ = 1 is MaGNET). Raises ValueError when no candidate is usable or ρ
-    is not finite.
+    Weight ∝ volume^ρ ("Polarity Sampling", Eq. 3; ρ = 1 is MaGNET). In the limits ρ = −∞ and ∞ the most contracted and
+    the most expanded candidate have all the weight; those that tie share it. Raises ValueError when no candidate is
+    usable or ρ is NaN.
     """
-    if not np.isfinite(rho):
-        raise ValueError(f"rho must be a finite number, not {rho}")
+    if np.isnan(rho):
+        raise ValueError(f"rho must be a finite number, −inf or inf, not {rho}")
     usable = np.isfinite(log_volume)
     if not usable.any():
         raise ValueError("no candidate has a usable spectrum")
+    if np.isinf(rho):
+        height = np.where(usable, np.sign(rho) * log_volume, -np.inf)
+        first = height == height.max()
+        return np.where(first, -np.log(first.sum()), -np.inf)
     logits = np.where(usable, rho * np.where(usable, log_volume, 0.0), -np.inf)
     return normalized(logits)
 
@@ -40,6 +45,11 @@ def normalized(logits):
     """Log-weights [N] shifted so that the weights sum to one."""
     logits = logits - logits.max()
     return logits - scipy.special.logsumexp(logits)
+
+
+def rho_for_json(rho):
+    """ρ as JSON can hold it: infinite ones as the text "-inf" or "inf", others (and None) as they are."""
+    return str(rho) if rho is not None and np.isinf(rho) else rho
 
 
 def base_correction(log_prior, alpha):
@@ -97,6 +107,16 @@ def gumbel_order(logw, gumbel):
     """
     order = np.argsort(-(logw + gumbel), kind="stable")
     return order[: int(np.isfinite(logw).sum())]
+
+
+def extreme_order(log_volume, rho):
+    """Indices of the usable candidates by log-volume [N]: ascending for ρ = −∞, descending for ρ = ∞.
+
+    It is what drawing without replacement tends to as |ρ| grows: each draw takes the most extreme candidate left. Of
+    equal ones the first comes first.
+    """
+    height = np.where(np.isfinite(log_volume), np.sign(rho) * log_volume, -np.inf)
+    return np.argsort(-height, kind="stable")[: int(np.isfinite(log_volume).sum())]
 
 
 def inverse_cdf(logw, u):

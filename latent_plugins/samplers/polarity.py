@@ -1,5 +1,7 @@
 """MaGNET and Polarity: candidates weighted by a power of the generator's local volume."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -10,6 +12,7 @@ from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_s
 from latent_plugins.weights import (
     base_correction,
     degeneracy,
+    extreme_order,
     gumbel_order,
     inverse_cdf,
     log_weights,
@@ -29,8 +32,10 @@ class PolaritySampler(Sampler):
     `true_volumes`: of an atlas of predicted volumes, draw so many candidates by these, compute their true ones, and
     resample. `alpha`: 1 takes the prior's density out of the weights, so that MaGNET is uniform on what the candidates
     cover; None or 0 leaves it in, as the papers' code does. `pareto`: smooth the largest weights (PSIS).
+    In the limit ρ = −∞ (∞) seed s is the s-th most contracted (expanded) candidate, counted from 0.
 
-    Raises AtlasError when the atlas is of another network, ValueError for a top_k or class that it does not hold.
+    Raises AtlasError when the atlas is of another network, ValueError for a top_k or class that it does not hold, and
+    for true volumes with an infinite ρ, whose order has no random pool to correct.
     """
 
     name = "polarity"
@@ -41,6 +46,8 @@ class PolaritySampler(Sampler):
         self, generator, atlas, *, rho, top_k=None, replacement=False, true_volumes=None, alpha=None, pareto=False
     ):
         atlas.check_network(generator)
+        if np.isinf(rho) and not (true_volumes is None and not alpha and not pareto):
+            raise ValueError(f"rho {rho} takes candidates in the order of their volumes: leave out what changes weights")
         self.generator, self.true_volumes, self.alpha, self.pareto = generator, true_volumes, alpha, pareto
         check_alpha(alpha, atlas)
         self.atlas, self.rho, self.top_k, self.replacement = atlas, rho, top_k, replacement
@@ -49,7 +56,11 @@ class PolaritySampler(Sampler):
 
     def degeneracy(self, label=None):
         """The Degeneracy (effective sample size, largest weight) of the weights of a class."""
-        return degeneracy(self._weights(label)[1])
+        volume, logw = self._weights(label)
+        found = degeneracy(logw)
+        if np.isinf(self.rho):  # those without weight are in the order too
+            found = dataclasses.replace(found, candidates=int(np.isfinite(volume).sum()))
+        return found
 
     def draw(self, seeds, c=None):
         """See Sampler.draw. Raises ValueError for a seed beyond the atlas when drawing without replacement."""
@@ -61,7 +72,7 @@ class PolaritySampler(Sampler):
                 return inverse_cdf(logw, np.array(u))
             # The order is the atlas's own: its seed decides the noise.
             seed = self.atlas.settings.seed if self.atlas.settings else 0
-            order = gumbel_order(logw, gumbels(len(logw), seed=seed, substream=0 if label is None else label + 1))
+            order = self._order(label, logw, gumbels(len(logw), seed=seed, substream=0 if label is None else label + 1))
             if wanted.max() >= len(order):
                 raise ValueError(
                     f"seed {wanted.max()} is beyond the {len(order)} usable candidates of the atlas: build one with "
@@ -80,7 +91,7 @@ class PolaritySampler(Sampler):
             if self.replacement:
                 u = uniforms(np.arange(len(wanted)), 1, seed=seed, stream=CHOICE, substream=substream)[:, 0]
                 return inverse_cdf(logw, u)
-            order = gumbel_order(logw, gumbels(len(logw), seed=seed, substream=substream))
+            order = self._order(label, logw, gumbels(len(logw), seed=seed, substream=substream))
             if len(wanted) > len(order):
                 raise ValueError(
                     f"{len(wanted)} samples are more than the {len(order)} usable candidates of the atlas: build one "
@@ -101,11 +112,18 @@ class PolaritySampler(Sampler):
             label = int(k) if self.c_dim else None
             here = labels == k
             volume, logw = self._weights(label)
-            warn_if_degenerate(degeneracy(logw), int(here.sum()))
+            if self.replacement or np.isfinite(self.rho):  # the extreme ones in order are as they should be
+                warn_if_degenerate(degeneracy(logw), int(here.sum()))
             index[here] = pick(label, logw, numbers[here])
             log_volume[here] = volume[index[here]]
             z[torch.from_numpy(here)] = self.atlas.latents(index[here], label)
         return Latents(z, c, index, log_volume)
+
+    def _order(self, label, logw, gumbel):
+        """All usable candidates in the order in which they are drawn without replacement."""
+        if np.isinf(self.rho):
+            return extreme_order(self._weights(label)[0], self.rho)
+        return gumbel_order(logw, gumbel)
 
     def _weights(self, label):
         if label not in self._per_class:

@@ -1,0 +1,271 @@
+"""modes: what a generator contracts most and expands most, and how close that is to its training images."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cli.labels import class_number
+from cli.metric_inputs import open_detectors
+from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
+from cli.polarity_strip import captioned, enlarged, volume_options
+from cli.progress import count_progress
+from cli.sampling import check_sampler, open_sampler
+from dnnlib_compat.datasets import ImageDataset
+from dnnlib_compat.detectors import FEATURES, LPIPS
+from dnnlib_compat.util import atomic_output
+from latent_plugins.atlas_settings import one_hot
+from latent_plugins.images import render
+from latent_plugins.metrics.evaluate import check, path_length
+from latent_plugins.metrics.names import parse_metrics
+from latent_plugins.plotting import image_grid, save_png
+from latent_plugins.samplers import create_sampler
+
+COMPARED = 32  # pixels: the side at which images are compared pixel by pixel
+BATCH = 128  # training images at once
+SHORT = dict(pixels="px", features="feat")  # in captions
+EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called, and their rho
+
+
+@click.command()
+@network_options
+@click.option("--n", type=click.IntRange(min=1), default=8, show_default=True, help="Images of either kind.")
+@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Where images and modes.jsonl go.")
+@click.option("--data", metavar="ZIP|DIR", help="The training images: find those nearest to each image.")
+@click.option(
+    "--prior-samples",
+    type=click.IntRange(min=2),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="With --data: samples of the prior to compare distances with.",
+)
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Feature detector instead of the official ones; inception= or lpips= in front limits it.",
+)
+@click.option("--lpips-heads", metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none.")
+@click.option("--ppl", is_flag=True, help="Perceptual path lengths (ppl2_wend) of modes, anti-modes and the prior.")
+@click.option(
+    "--paths", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Paths of each for --ppl."
+)
+@volume_options
+@atlas_options
+@reports_errors
+def main(
+    network, device, allow_code, n, outdir, data, prior_samples, detectors, lpips_heads, ppl, paths, space, top_k,
+    atlas_path, psi, cutoff, class_name, **atlas_settings,
+):  # fmt: skip
+    """List the most contracted (modes) and the most expanded (anti-modes) candidates of an atlas.
+
+    Writes modes.png, anti-modes.png and modes.jsonl; with --data also nearest-modes.png and nearest-anti-modes.png
+    (row by row: generated, nearest training image by pixels, nearest by features; distances below) and distances.json.
+
+    \b
+    modes --space=pixel --data=mnist32-train.zip --outdir=modes
+    modes --network=ffhq.pkl --space=pixel --atlas=atlas --outdir=modes --ppl
+    """
+    check_psi(psi)
+    if ppl and (psi != 1 or cutoff is not None):
+        raise click.ClickException("--ppl is defined without truncation; leave --trunc and --trunc-cutoff out")
+    chosen = dict(space=space, top_k=top_k, atlas_path=atlas_path)
+    check_sampler("polarity", rho=-np.inf, **chosen, **atlas_settings)
+    prepare_folder(outdir)
+    generator, source, entry = open_network(network, device, allow_code)
+    label = class_number(class_name, generator.c_dim)
+    generator.check_psi(psi)
+    opened = open_some(data, ppl, paths, detectors, lpips_heads, entry, device=device, allow_code=allow_code)
+    dataset = data and ImageDataset(data, resolution=generator.img_resolution, channels=generator.img_channels)
+    if data:
+        opened["inception"].check(FEATURES, dataset.channels, dataset.resolution)
+    metric = ppl and parse_metrics(f"ppl2_wend_{paths}")[0]
+    if ppl:
+        check(metric, generator, None, opened, psi)
+    sampler, described = open_sampler(
+        generator, "polarity", entry.get("recommended", {}), seeds=range(n), label=label, psi=psi, cutoff=cutoff,
+        rho=-np.inf, replacement=False, true_volumes=None, **chosen, **atlas_settings,
+    )  # fmt: skip
+
+    atlas, kept = sampler.atlas, dict(top_k=described["top_k"])
+    samplers = {name: create_sampler("polarity", generator, atlas=atlas, rho=r, **kept) for name, r in EXTREMES.items()}
+    samplers["prior"] = create_sampler("prior", generator)
+    figures = dict(network=source, space=described["space"], **kept, trunc=psi)
+    c = OneLabel(label, generator.c_dim)
+    drawn = {name: samplers[name].draw(range(n), c.labels(n)) for name in EXTREMES}
+    pictures = Pictures(generator, psi, cutoff)
+    images = {name: pictures(latents) for name, latents in drawn.items()}
+    for name in EXTREMES:
+        save_png(image_grid(images[name]), outdir / f"{name}.png")
+    if data:
+        images["prior"] = pictures(samplers["prior"].draw(range(prior_samples), c.labels(prior_samples)))
+        found = nearest_of(images, dataset, opened["inception"])
+        for name in EXTREMES:
+            save_png(nearest_figure(images[name], found[name], dataset), outdir / f"nearest-{name}.png")
+        figures["nearest"] = {name: {by: summary(near.distances) for by, near in found[name].items()} for name in found}
+        figures.update(data=dataset.name, detector=opened["inception"].name)
+        report(figures["nearest"])
+    if ppl:
+        figures["ppl2_wend"], figures["paths"] = {}, paths
+        for name, each in samplers.items():
+            length = path_length(metric, generator, each, c, opened, 0, count_progress)
+            figures["ppl2_wend"][name] = length
+            click.echo(f"{name}: perceptual path length {length:.2f}, {paths} paths")
+    if data or ppl:
+        write_text(outdir / "distances.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")
+    write_text(outdir / "modes.jsonl", "".join(lines(drawn, found if data else {}, figures, label)))
+    click.echo(f"{outdir}: modes.png, anti-modes.png, modes.jsonl of {n} candidates each")
+
+
+def open_some(data, ppl, paths, chosen, lpips_heads, entry, **options):
+    """{part: Detector} of what is needed: `inception` for nearest images, `lpips` for path lengths.
+
+    Where a network's catalogue entry names a detector and nobody chose one, squared distances of its features stand in
+    for LPIPS.
+    """
+    names = ["fid1"] * bool(data) + [f"ppl2_wend_{paths}"] * ppl
+    if not names:
+        return {}
+    own = ppl and "detector" in entry and not chosen and lpips_heads is None
+    chosen = (*chosen, f"lpips={entry['detector']}") if own else chosen
+    opened = open_detectors(parse_metrics(",".join(names)), chosen, lpips_heads, entry, **options)
+    if own:
+        click.echo(f"Path lengths are squared distances of features of {entry['detector']}, not LPIPS distances")
+        opened["lpips"] = features_for_lpips(opened["lpips"])
+    return opened
+
+
+def features_for_lpips(detector):
+    """A Detector whose `lpips` are the features of a grayscale one; path lengths show it grayscale repeated to RGB."""
+    outputs = {LPIPS: lambda images: detector.outputs[FEATURES](images[:, : detector.channels])}
+    return dataclasses.replace(detector, outputs=outputs, channels=3)
+
+
+class OneLabel:
+    """A class, or None, in the place of a data set that labels are drawn from."""
+
+    def __init__(self, label, c_dim):
+        self.label, self.c_dim = label, c_dim
+
+    def labels(self, n, seed=0):
+        """n labels [n, c_dim] of the class."""
+        return torch.zeros(n, 0) if self.label is None else one_hot([self.label] * n, self.c_dim)
+
+
+class Pictures:
+    """Callable Latents → their images, uint8 [N, H, W, C]."""
+
+    def __init__(self, generator, psi, cutoff):
+        self.generator, self.truncation = generator, dict(psi=psi, cutoff=cutoff)
+        self.batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
+
+    def __call__(self, latents):
+        return np.concatenate(list(render(self.generator, latents.z, latents.c, batch=self.batch, **self.truncation)))
+
+
+class Nearest:
+    """The nearest of the rows seen so far to each of the queries [Q, D]: `distances` (L2) and `index`, both [Q]."""
+
+    def __init__(self, queries):
+        self.queries = queries
+        self.distances, self.index = torch.full((len(queries),), torch.inf), torch.zeros(len(queries), dtype=torch.long)
+
+    def add(self, rows, first):
+        """Take in rows [n, D], whose numbers start at `first`."""
+        # Plain differences: products would lose the distances of near copies to rounding.
+        found = torch.cdist(self.queries, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        distances, place = (x.cpu() for x in found.min(dim=1))
+        closer = distances < self.distances
+        self.distances[closer], self.index[closer] = distances[closer], place[closer] + first
+
+    def part(self, start, stop):
+        """The queries from start to stop alone."""
+        part = Nearest(self.queries[start:stop])
+        part.distances, part.index = self.distances[start:stop], self.index[start:stop]
+        return part
+
+
+def pixel_rows(images):
+    """uint8 images [N, C, H, W] as rows of pixel values in [0, 255], averaged to COMPARED pixels a side if larger."""
+    images = images.to(torch.float32)
+    return (F.adaptive_avg_pool2d(images, COMPARED) if images.shape[2] > COMPARED else images).flatten(1)
+
+
+@torch.no_grad()
+def nearest_of(images, dataset, detector):
+    """{name: {"pixels": Nearest, "features": Nearest}} in one pass over a data set.
+
+    images: {name: uint8 [N, H, W, C]}. ("Polarity Sampling", Sec. 5.1: whether modes are copies of training images.)
+    """
+    queries = torch.from_numpy(np.concatenate(list(images.values()))).permute(0, 3, 1, 2).to(detector.device)
+    by = dict(pixels=pixel_rows, features=detector)
+    all_of = {key: Nearest(torch.cat([rows(part) for part in queries.split(BATCH)])) for key, rows in by.items()}
+
+    def rounds():
+        first = 0
+        for batch in dataset.batches(range(len(dataset)), batch=BATCH):
+            for key, rows in by.items():
+                all_of[key].add(rows(batch.to(detector.device)), first)
+            first += len(batch)
+            yield len(batch)
+
+    for _ in count_progress(rounds(), len(dataset), "training images"):
+        pass
+    stops = np.cumsum([len(each) for each in images.values()]).tolist()
+    spans = zip(images, [0, *stops], stops)
+    return {name: {key: near.part(*span) for key, near in all_of.items()} for name, *span in spans}
+
+
+def nearest_figure(images, found, dataset):
+    """Generated images [N, H, W, C] and their nearest training images: N columns, three rows, distances below."""
+    rows = [images]
+    for near in found.values():
+        training = np.stack([dataset.image(int(i)) for i in near.index])
+        rows.append(training.transpose(0, 2, 3, 1))
+    columns = [list(near.distances.tolist()) for near in found.values()]
+    texts = ["\n".join(f"{SHORT[key]} {d:.4g}" for key, d in zip(found, pair)) for pair in zip(*columns)]
+    return captioned(image_grid(enlarged(np.concatenate(rows)), columns=len(images)), texts, below=True)
+
+
+def summary(distances):
+    """{"mean", "standard_error"} of distances [N]; no error of a single one."""
+    x = distances.double()
+    error = float(x.std() / len(x) ** 0.5) if len(x) > 1 else None
+    return dict(mean=float(x.mean()), standard_error=error, images=len(x))
+
+
+def report(nearest):
+    """Print the mean distances to the nearest training image."""
+    for name, figures in nearest.items():
+        parts = []
+        for by, found in figures.items():
+            error = "" if found["standard_error"] is None else f" ± {found['standard_error']:.2g}"
+            parts.append(f"by {by} {found['mean']:.5g}{error}")
+        click.echo(f"{name}: nearest training image {', '.join(parts)} (mean ± standard error of {found['images']})")
+
+
+def lines(drawn, found, figures, label):
+    """The lines of modes.jsonl: one a candidate."""
+    told = {key: figures[key] for key in ("network", "space", "top_k", "trunc")}
+    told |= {} if label is None else {"class": label}
+    for name, latents in drawn.items():
+        for i, (candidate, log_volume) in enumerate(zip(latents.index.tolist(), latents.log_volume.tolist())):
+            line = dict(kind=name, rank=i, candidate=candidate, log_volume=log_volume)
+            for by, near in found.get(name, {}).items():
+                line[f"nearest_by_{by}"] = dict(image=int(near.index[i]), distance=float(near.distances[i]))
+            yield json.dumps(line | told, allow_nan=False) + "\n"
+
+
+def write_text(path, text):
+    with atomic_output(path) as tmp:
+        tmp.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

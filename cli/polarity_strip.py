@@ -1,0 +1,216 @@
+"""polarity_strip: the same seeds from modes to anti-modes, as a picture or an animation."""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import PIL.features
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+import torch
+
+from cli.labels import class_number
+from cli.options import (
+    IntRanges,
+    Numbers,
+    apply_options,
+    atlas_options,
+    check_psi,
+    cutoff_option,
+    network_options,
+    open_network,
+    prepare_folder,
+    reports_errors,
+)
+from cli.progress import with_progress
+from cli.sampling import check_sampler, open_sampler
+from dnnlib_compat.util import atomic_output
+from latent_plugins.atlas_settings import one_hot
+from latent_plugins.candidates import gumbels
+from latent_plugins.images import render
+from latent_plugins.plotting import image_grid, save_png
+from latent_plugins.samplers.filtered import hashed
+from latent_plugins.weights import log_weights, rho_for_json
+
+SMALLEST_CELL = 64  # pixels: smaller images are enlarged, so that captions have room
+TEXT_HEIGHT = 14  # pixels of a line of a caption
+FORMATS = {".png": "PNG", ".webp": "WEBP", ".gif": "GIF"}
+
+# Which volumes a command ranks candidates by, where it chooses the sampler itself.
+volume_options = apply_options(
+    [
+        click.option("--space", help="Whose volume counts: style, pixel or w:pixel.  [default: recommended, or style]"),
+        click.option(
+            "--top-k",
+            type=click.IntRange(min=1),
+            metavar="K",
+            help="Singular values that make the volume.  [default: recommended]",
+        ),
+        click.option(
+            "--atlas",
+            "atlas_path",
+            type=Path,
+            metavar="PATH",
+            help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
+        ),
+        click.option(
+            "--trunc", "psi", type=float, default=1, show_default=True, help="Truncation psi of images and volumes."
+        ),
+        cutoff_option,
+        click.option("--class", "class_name", help="Class of a conditional network: its number, or its ImageNet name."),
+    ]
+)
+
+
+@click.command()
+@network_options
+@click.option("--seeds", type=IntRanges(), default="0-3", show_default=True, help="Random seeds, e.g. 0,1,4-6.")
+@click.option("--rho", "rhos", type=Numbers(), default="-1,-0.5,0,0.5,1", show_default=True, help="Polarities.")
+@click.option(
+    "--out", type=Path, default="strip.png", show_default=True, metavar="FILE", help="A .png, or .webp or .gif to move."
+)
+@click.option(
+    "--duration",
+    type=click.IntRange(20, 10_000),
+    default=400,
+    show_default=True,
+    metavar="MS",
+    help="Milliseconds that an animation shows each rho.",
+)
+@volume_options
+@atlas_options
+@reports_errors
+def main(
+    network, device, allow_code, seeds, rhos, out, duration, space, top_k, atlas_path, psi, cutoff, class_name,
+    **atlas_settings,
+):  # fmt: skip
+    """Show what the polarity rho does to the same seeds: a row a seed, a column a rho.
+
+    With --out=FILE.webp or .gif it is an animation, to the last rho and back. Beside it FILE.json says which candidates
+    are shown. A seed has the same random numbers for all rho and keeps its image for as long as they allow; images
+    are drawn with replacement, and are not those of gen_images for this seed.
+
+    \b
+    polarity_strip --space=pixel --seeds=0-7
+    polarity_strip --network=ffhq.pkl --atlas=atlas --rho=-inf,-1,-0.1,0,0.1,1,inf --out=strip.webp
+    """
+    check_out(out)
+    check_psi(psi)
+    if any(np.isnan(rhos)):
+        raise click.BadParameter("nan is no rho; write numbers, -inf or inf")
+    chosen = dict(space=space, top_k=top_k, atlas_path=atlas_path)
+    check_sampler("polarity", rho=rhos[0], **chosen, **atlas_settings)
+    prepare_folder(out.parent)
+    generator, source, entry = open_network(network, device, allow_code)
+    label = class_number(class_name, generator.c_dim)
+    generator.check_psi(psi)
+    sampler, described = open_sampler(
+        generator, "polarity", entry.get("recommended", {}), seeds=[0], label=label, psi=psi, cutoff=cutoff,
+        rho=rhos[0], replacement=False, true_volumes=None, **chosen, **atlas_settings,
+    )  # fmt: skip
+    volume = sampler.atlas.log_volume(described["top_k"], label)
+    drawn = coherent_choices(volume, rhos, seeds, sampler.atlas, label)
+    c = torch.zeros(len(seeds), 0) if label is None else one_hot([label] * len(seeds), generator.c_dim)
+    batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
+    columns = []
+    for index in with_progress(list(drawn), [len(seeds)] * len(rhos), "images"):
+        pictures = render(generator, sampler.atlas.latents(index, label), c, psi=psi, cutoff=cutoff, batch=batch)
+        columns.append(np.concatenate(list(pictures)))
+    texts = [f"rho {rho:g}" for rho in rhos]
+    if out.suffix.lower() == ".png":
+        save_png(strip(columns, texts), out)
+    else:
+        save_animation(
+            [captioned(image_grid(enlarged(column)), [text]) for column, text in zip(columns, texts)], out, duration
+        )
+    record = dict(network=source, space=described["space"], top_k=described["top_k"], trunc=psi)
+    record |= {} if cutoff is None else dict(trunc_cutoff=cutoff)
+    record |= {} if label is None else {"class": label}
+    record |= dict(seeds=seeds, rho=[rho_for_json(rho) for rho in rhos])
+    record.update(candidates=drawn.tolist(), log_volumes=volume[drawn].tolist())
+    with atomic_output(out.with_suffix(".json")) as tmp:
+        tmp.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    click.echo(f"{out}: {len(seeds)} seeds at {len(rhos)} rho; {out.with_suffix('.json').name}")
+
+
+def check_out(out):
+    """A click error for a file that cannot be written: another suffix, or a format that Pillow lacks."""
+    if out.suffix.lower() not in FORMATS:
+        raise click.BadParameter(f"{out}: the picture's suffix is one of {', '.join(FORMATS)}")
+    if out.suffix.lower() == ".webp" and not PIL.features.check("webp"):
+        raise click.ClickException(f"{out}: this build of Pillow writes no WebP; write a .gif")
+
+
+def coherent_choices(volume, rhos, seeds, atlas, label=None):
+    """The candidate of every seed at every ρ: int64 [rhos, seeds], for log-volumes [N] of an atlas.
+
+    Each is a weighted draw by itself, argmax over the candidates of log-weight + Gumbel noise. A seed has noise of its
+    own, which is the same for all ρ, so that its candidate stays until another one overtakes it. (In the order that
+    PolaritySampler draws from, all seeds share one noise: a candidate that enters near the top moves all behind it.)
+    The noise's keys are BLAKE2b hashes of the atlas seed, the class and the seed.
+    """
+    atlas_seed = atlas.settings.seed if atlas.settings else 0
+    choices = np.empty((len(rhos), len(seeds)), dtype=np.int64)
+    weights = [log_weights(volume, rho) for rho in rhos]
+    for column, seed in enumerate(seeds):
+        noise = gumbels(len(volume), seed=hashed(8, "strip", atlas_seed, label, seed))
+        choices[:, column] = [np.argmax(logw + noise) for logw in weights]
+    return choices
+
+
+def strip(columns, texts):
+    """One picture [H, W, C] of columns of uint8 images [seeds, h, w, C], each under its text."""
+    n = len(columns)
+    cells = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
+    return captioned(image_grid(enlarged(cells), columns=n), texts)
+
+
+def enlarged(images):
+    """uint8 images [N, H, W, C], every pixel repeated until they have SMALLEST_CELL pixels or more."""
+    factor = -(-SMALLEST_CELL // images.shape[1])
+    return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def captioned(picture, texts, below=False):
+    """A uint8 picture [H, W, C] with a row of texts, evenly spaced, above or below it; texts may have several lines.
+
+    A picture narrower than SMALLEST_CELL is enlarged first.
+    """
+    if picture.shape[1] < SMALLEST_CELL:
+        picture = enlarged(picture[None])[0]
+    height = TEXT_HEIGHT * max(text.count("\n") + 1 for text in texts)
+    width = picture.shape[1]
+    bar = PIL.Image.new("L", (width, height), 255)
+    pen, font = PIL.ImageDraw.Draw(bar), PIL.ImageFont.load_default()
+    for i, text in enumerate(texts):
+        for line, words in enumerate(text.split("\n")):
+            pen.text((i * width // len(texts) + 3, line * TEXT_HEIGHT + 1), words, fill=0, font=font)
+    row = np.repeat(np.asarray(bar)[:, :, None], picture.shape[2], axis=2)
+    return np.concatenate([picture, row] if below else [row, picture])
+
+
+def save_animation(frames, path, duration):
+    """Write uint8 pictures [H, W, C] of one size as an endless animation there and back, atomically.
+
+    The format is that of the suffix, .webp (without loss) or .gif. duration: milliseconds of each frame.
+    """
+    pictures = [
+        PIL.Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in there_and_back(frames)
+    ]
+    form = FORMATS[path.suffix.lower()]
+    lossless = dict(lossless=True) if form == "WEBP" else {}
+    with atomic_output(path) as tmp:
+        pictures[0].save(
+            tmp, format=form, save_all=True, append_images=pictures[1:], duration=duration, loop=0, **lossless
+        )
+
+
+def there_and_back(items):
+    """The items, then those between the last and the first in reverse: repeated, they go up and down."""
+    return [*items, *items[-2:0:-1]]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Simplicial truncation of any sampler's latents."""
+
+import numpy as np
+import torch
+
+from latent_plugins.samplers.filtered import Filter
+from latent_plugins.samplers.simplicial import simplex
+from latent_plugins.spaces import DOMAINS
+
+
+class SimplicialFilter(Filter):
+    """Keeps latents z of d dimensions with max_i z·u_i > τ, u_1 … u_m the corners of a regular simplex.
+
+    As SimplicialSampler does with the prior (Issenhuth et al. 2023). rotation: seed of the simplex's orientation.
+    domain: `sphere` brings z to the length √d first, for networks that normalise it. Raises ValueError for m or τ out
+    of range, or an unknown domain.
+    """
+
+    def __init__(self, m, tau, rotation, d, domain="gaussian"):
+        if not tau < np.inf:
+            raise ValueError(f"tau must be a number or −inf, not {tau}")
+        if domain not in DOMAINS:
+            raise ValueError(f"unknown domain {domain!r}; known domains: {', '.join(DOMAINS)}")
+        self.corners, self.tau, self.domain = simplex(m, d, rotation), tau, domain
+
+    def accept(self, z, c, u):
+        """See Filter.accept. u is not used."""
+        z = z.numpy().astype(np.float64)
+        largest = (z @ self.corners.T).max(axis=1)
+        if self.domain == "sphere":
+            largest *= np.sqrt(z.shape[1]) / np.linalg.norm(z, axis=1)
+        return torch.from_numpy(largest > self.tau)
