@@ -13,12 +13,12 @@ from cli.metric_inputs import open_detectors, open_real, recorded_data, space_de
 from cli.options import check_psi, open_network
 from cli.progress import count_progress
 from cli.report import result_line, summary_line
-from cli.sampling import ATLAS, OWN, VOLUME, WEIGHTS, SamplerMaker, check_sampler
+from cli.sampling import ATLAS, OWN, VOLUME, WEIGHTS, SamplerMaker, check_sampler, filters_and_base
 from latent_plugins import distributed
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import save_png
-from latent_plugins.samplers import available_samplers, create_sampler
+from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 
 SAMPLER_OPTIONS = tuple(option for option in VOLUME + ATLAS + WEIGHTS + OWN if option != "detector")
@@ -50,7 +50,7 @@ def plan(names, options, rho, psis, mixes):
 
 def settings_of(sampler_name, rhos, psis, mixes):
     """The Settings of a sweep, in the order rho, psi, mix. Raises a click error for values out of range."""
-    sampler_class = available_samplers()[sampler_name]
+    _, sampler_class = filters_and_base(sampler_name)
     psis = psis or [getattr(sampler_class, "default_psi", 1.0)]
     for psi in psis:
         check_psi(psi)

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from cli.labels import class_number
-from cli.metric_inputs import open_detectors
+from cli.metric_inputs import open_detectors, space_detector
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
 from cli.polarity_strip import captioned, enlarged, volume_options
 from cli.progress import count_progress
-from cli.sampling import check_sampler, open_sampler
+from cli.sampling import SamplerMaker, check_sampler, complete
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
 from dnnlib_compat.util import atomic_output
@@ -75,8 +75,9 @@ def main(
     check_psi(psi)
     if ppl and (psi != 1 or cutoff is not None):
         raise click.ClickException("--ppl is defined without truncation; leave --trunc and --trunc-cutoff out")
-    chosen = dict(space=space, top_k=top_k, atlas_path=atlas_path)
-    check_sampler("polarity", rho=-np.inf, **chosen, **atlas_settings)
+    options = complete(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
+    options["detector"] = space_detector(space, detectors)
+    check_sampler("polarity", rho=-np.inf, **options)
     prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
@@ -88,10 +89,9 @@ def main(
     metric = ppl and parse_metrics(f"ppl2_wend_{paths}")[0]
     if ppl:
         check(metric, generator, None, opened, psi)
-    sampler, described = open_sampler(
-        generator, "polarity", entry.get("recommended", {}), seeds=range(n), label=label, psi=psi, cutoff=cutoff,
-        rho=-np.inf, replacement=False, true_volumes=None, **chosen, **atlas_settings,
-    )  # fmt: skip
+    shortage = "{needed} extremes are more than the {candidates} candidates of an atlas of this size"
+    drawing = dict(cutoff=cutoff, label=label, needed=n, shortage=shortage)
+    sampler, described = SamplerMaker(generator, source, entry, "polarity", options, **drawing).make(-np.inf, psi)
 
     atlas, kept = sampler.atlas, dict(top_k=described["top_k"])
     samplers = {name: create_sampler("polarity", generator, atlas=atlas, rho=r, **kept) for name, r in EXTREMES.items()}

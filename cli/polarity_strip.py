@@ -19,13 +19,14 @@ from cli.options import (
     atlas_options,
     check_psi,
     cutoff_option,
+    detector_option,
     network_options,
     open_network,
     prepare_folder,
     reports_errors,
 )
 from cli.progress import with_progress
-from cli.sampling import check_sampler, open_sampler
+from cli.sampling import SamplerMaker, check_sampler, complete
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.candidates import gumbels
@@ -80,6 +81,7 @@ volume_options = apply_options(
     help="Milliseconds that an animation shows each rho.",
 )
 @volume_options
+@detector_option
 @atlas_options
 @reports_errors
 def main(
@@ -100,16 +102,14 @@ def main(
     check_psi(psi)
     if any(np.isnan(rhos)):
         raise click.BadParameter("nan is no rho; write numbers, -inf or inf")
-    chosen = dict(space=space, top_k=top_k, atlas_path=atlas_path)
-    check_sampler("polarity", rho=rhos[0], **chosen, **atlas_settings)
+    options = complete(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
+    check_sampler("polarity", rho=rhos[0], **options)
     prepare_folder(out.parent)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
     generator.check_psi(psi)
-    sampler, described = open_sampler(
-        generator, "polarity", entry.get("recommended", {}), seeds=[0], label=label, psi=psi, cutoff=cutoff,
-        rho=rhos[0], replacement=False, true_volumes=None, **chosen, **atlas_settings,
-    )  # fmt: skip
+    drawing = dict(cutoff=cutoff, label=label, needed=1, shortage="{candidates} candidates are too few")
+    sampler, described = SamplerMaker(generator, source, entry, "polarity", options, **drawing).make(rhos[0], psi)
     volume = sampler.atlas.log_volume(described["top_k"], label)
     drawn = coherent_choices(volume, rhos, seeds, sampler.atlas, label)
     c = torch.zeros(len(seeds), 0) if label is None else one_hot([label] * len(seeds), generator.c_dim)

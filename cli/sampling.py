@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import click
+import torch
 
 from cli.atlases import cached_atlas
 from cli.options import apply_options
@@ -16,8 +17,20 @@ from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, mak
 from latent_plugins.defaults import default_candidates, paper_top_k
 from latent_plugins.reweighting.weight_files import load_weights
 from latent_plugins.samplers import available_samplers, create_sampler
-from latent_plugins.spaces import canonical_space, check_space, default_space, is_feature_space
+from latent_plugins.samplers.filtered import FilterSampler
+from latent_plugins.samplers.jbt import JBTFilter
+from latent_plugins.samplers.simplicial_filter import SimplicialFilter
+from latent_plugins.samplers.weight_filter import WeightFilter
+from latent_plugins.spaces import (
+    canonical_space,
+    check_space,
+    default_domain,
+    default_space,
+    get_space,
+    is_feature_space,
+)
 from latent_plugins.volume import LogVolume
+from latent_plugins.weights import rho_for_json
 
 IDLE_DEFAULTS = dict(
     projection=256,
@@ -36,6 +49,8 @@ VOLUME += ("detector", "layer", "max_memory")
 ATLAS = ("atlas_path", "replacement", "true_volumes", "candidates", "basis", "labels", "min_spearman")
 WEIGHTS = ("weights_path",)
 OWN = ("alpha", "pareto", "steps", "particles", "threshold", "corners", "tau", "keep")
+FILTERS = {"jbt": ("keep",), "simplicial": ("corners", "tau"), "latentrs": WEIGHTS}  # and the options that they take
+NEEDED_BY_FILTERS = {"jbt": (), "simplicial": ("corners", "tau"), "latentrs": WEIGHTS}
 NEEDS = {"needs_atlas": VOLUME + ATLAS, "needs_volume": VOLUME, "needs_weights": WEIGHTS, "needs_critic": WEIGHTS}
 
 
@@ -48,8 +63,9 @@ def sampler_choice_options(rho=click.FLOAT):
                 "sampler_name",
                 default="prior",
                 show_default=True,
-                help="prior, truncation, magnet, polarity; truncated-normal, simplicial; pcn, smc, rejection, online; "
-                "latentrs, latentga, latentrs+ga, drs, mh, sir, dot; or one that an installed package adds.",
+                help="prior, truncation, magnet, polarity; truncated-normal, simplicial, jbt; pcn, smc, rejection, "
+                "online; latentrs, latentga, latentrs+ga, drs, mh, sir, dot; or one that a package adds. jbt+, "
+                "simplicial+ and latentrs+ filter another one.",
             ),
             click.option(
                 "--space",
@@ -124,30 +140,55 @@ def check_sampler(name, **options):
     Raises ValueError for an unknown name or space, and a click error for options that the sampler would ignore, or
     that it lacks.
     """
-    samplers = available_samplers()
-    if name not in samplers:
-        raise ValueError(f"unknown sampler {name!r}; known samplers: {', '.join(sorted(samplers))}")
+    filters, base = filters_and_base(name)
     if options["space"] is not None:
         canonical_space(options["space"])
     given = {option for option, value in options.items() if value not in (None, IDLE_DEFAULTS.get(option))}
-    for option in sorted(given - allowed_options(samplers[name])):
+    allowed = allowed_options(base).union(*(FILTERS[each] for each in filters))
+    for option in sorted(given - allowed):
         raise click.ClickException(f"--{spelled(option)} has no effect with --sampler={name}; leave it out")
     made = {"candidates", "domain", "detector", "layer"} if options.get("atlas_path") is not None else set()
     for option in sorted(made & given):
         raise click.ClickException(f"--{option} has no effect with --atlas, which has its own; leave it out")
-    parameters = inspect.signature(samplers[name]).parameters
-    needed = {keyword for keyword, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
-    for option, keyword in samplers[name].settings.items():
-        if option not in given and option != "rho" and keyword in needed:  # rho may be recommended
-            raise click.ClickException(f"--sampler={name} needs --{spelled(option)}")
-    if getattr(samplers[name], "needs_weights", False) and "weights_path" not in given:
-        raise click.ClickException(f"--sampler={name} needs --weights=FILE: make them with train_weights")
-    return samplers[name]
+    for option in sorted(needed_options(base).union(*(NEEDED_BY_FILTERS[each] for each in filters)) - given):
+        hint = "=FILE: make them with train_weights" if option == "weights_path" else ""
+        raise click.ClickException(f"--sampler={name} needs --{spelled(option)}{hint}")
+    return base
+
+
+def filters_and_base(name):
+    """([names of filters], class of the sampler that they filter) of a sampler's name: jbt+polarity, and so on.
+
+    Raises ValueError for an unknown name.
+    """
+    samplers = available_samplers()
+    if name in samplers:
+        return [], samplers[name]
+    *filters, base = name.split("+")
+    if base not in samplers or not filters or not set(filters) <= set(FILTERS):
+        raise ValueError(
+            f"unknown sampler {name!r}; known samplers: {', '.join(sorted(samplers))}; {', '.join(FILTERS)} may stand "
+            "before another one, as in jbt+polarity"
+        )
+    return filters, samplers[base]
+
+
+def needed_options(sampler_class):
+    """The names of the options that a sampler cannot do without (rho aside, which may be recommended)."""
+    parameters = inspect.signature(sampler_class).parameters
+    empty = {keyword for keyword, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
+    needed = {option for option, keyword in sampler_class.settings.items() if keyword in empty and option != "rho"}
+    return needed | ({"weights_path"} if sampler_class.needs_weights else set())
+
+
+def complete(**given):
+    """The options of SamplerMaker, those that a command does not have at their defaults."""
+    return {option: IDLE_DEFAULTS.get(option) for option in VOLUME + ATLAS + WEIGHTS + OWN} | given
 
 
 def allowed_options(sampler_class):
     """The names of the options that a sampler's class takes."""
-    needed = [names for need, names in NEEDS.items() if getattr(sampler_class, need, False)]
+    needed = [names for need, names in NEEDS.items() if getattr(sampler_class, need)]
     return set(sampler_class.settings).union(*needed)
 
 
@@ -168,7 +209,7 @@ class SamplerMaker:
         self, generator, source, entry, name, options, *, cutoff, needed, shortage, label=None, per_sample=0
     ):  # fmt: skip
         self.generator, self.source, self.name, self.options = generator, source, name, options
-        self.sampler_class = available_samplers()[name]
+        self.filters, self.sampler_class = filters_and_base(name)
         self.advice = usable_advice(generator, entry.get("recommended", {}))
         self.cutoff, self.needed, self.shortage = cutoff, needed, shortage
         self.label, self.per_sample = label, per_sample
@@ -179,6 +220,25 @@ class SamplerMaker:
 
         Whatever can be refused is refused before an atlas is built.
         """
+        sampler, described = self._base(rho, psi)
+        if self.filters:
+            sampler = FilterSampler(self.generator, sampler, [self._filter(each, psi) for each in self.filters])
+            taken = {option for each in self.filters for option in FILTERS[each]}
+            described |= {option: self.options[option] for option in taken - set(WEIGHTS)}
+        return sampler, {key: value for key, value in described.items() if value is not None}
+
+    def _filter(self, name, psi):
+        """The filter that stands before the base sampler."""
+        if name == "jbt":
+            label = torch.zeros(self.generator.c_dim)  # it puts in each latent's own
+            space_map = get_space(self.generator, "pixel", c=label, psi=psi, cutoff=self.cutoff)
+            return JBTFilter(space_map) if self.options["keep"] is None else JBTFilter(space_map, self.options["keep"])
+        if name == "simplicial":
+            shape = self.generator.z_dim, default_domain(self.generator)
+            return SimplicialFilter(self.options["corners"], self.options["tau"], 0, *shape)
+        return WeightFilter(load_weights(self.options["weights_path"]), generator=self.generator)
+
+    def _base(self, rho, psi):
         own = {
             keyword: self.options[option]
             for option, keyword in self.sampler_class.settings.items()
@@ -186,6 +246,8 @@ class SamplerMaker:
         }
         if self.sampler_class.needs_atlas:
             return self._on_atlas(rho, psi, own)
+        if "psi" in inspect.signature(self.sampler_class).parameters:  # those whose images' truncation counts
+            own |= dict(psi=psi, cutoff=self.cutoff)
         described = {option: self.options[option] for option in self.sampler_class.settings if option != "rho"}
         if self.sampler_class.needs_volume:
             space = canonical_space(self.options["space"] or self.advice["space"])
@@ -193,13 +255,12 @@ class SamplerMaker:
             volumes, top_k = self._volumes(space, psi)
             described |= dict(space=space, rho=own["rho"], top_k=top_k)
             own["volumes"] = volumes
-        if getattr(self.sampler_class, "needs_weights", False):
+        if self.sampler_class.needs_weights:
             own["weights"] = load_weights(self.options["weights_path"])
             described["weights"] = str(self.options["weights_path"])
-        if getattr(self.sampler_class, "needs_critic", False):
+        if self.sampler_class.needs_critic:
             own["critic"], described["critic"] = self._critic()
-        sampler = create_sampler(self.name, self.generator, **own)
-        return sampler, {key: value for key, value in described.items() if value is not None}
+        return create_sampler(self.sampler_class.name, self.generator, **own), described
 
     def _on_atlas(self, rho, psi, own):
         chosen = None
@@ -214,7 +275,9 @@ class SamplerMaker:
             own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space)) if chosen is None else chosen
         top_k = choose_top_k(self.options["top_k"], self.advice, atlas, space, self.generator.family)
         drawn = dict(replacement=self.options["replacement"], true_volumes=self.options["true_volumes"])
-        return sampler_on(self.generator, self.name, atlas, space=space, label=self.label, top_k=top_k, **drawn, **own)
+        return sampler_on(
+            self.generator, self.sampler_class.name, atlas, space=space, label=self.label, top_k=top_k, **drawn, **own
+        )
 
     def _find_atlas(self, psi):
         """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use."""
@@ -296,7 +359,7 @@ def choose_top_k(top_k, advice, atlas, space, family):
 def sampler_on(generator, name, atlas, *, space, label, true_volumes, **options):
     """(sampler, what describes it) on an atlas; says how degenerate its weights are."""
     sampler = create_sampler(name, generator, atlas=atlas, true_volumes=true_volumes, **options)
-    described = dict(options, space=space, rho=sampler.rho, top_k=sampler.top_k)
+    described = dict(options, space=space, rho=rho_for_json(sampler.rho), top_k=sampler.top_k)
     if true_volumes is not None:
         described["true_volumes"] = true_volumes
         click.echo(f"Computing the true volumes of {true_volumes} candidates...")
@@ -366,6 +429,8 @@ def choose_rho(name, rho, advice):
 
 def say_report(sampler):
     """Print what a sampler has to tell of its last draw: acceptance, diagnostics of chains."""
-    text = getattr(sampler, "report", None)
+    text, effort = getattr(sampler, "report", None), getattr(sampler, "last_effort", None)
+    if effort is not None:
+        text = f"acceptance {effort.acceptance:.3g}, {1000 * effort.seconds_per_sample:.3g} ms a latent"
     if text:
         click.echo(text)

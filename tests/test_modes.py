@@ -97,7 +97,7 @@ def test_nan_is_no_rho(opened, atlas):
         log_weights(np.array([1.0]), np.nan)
     with pytest.raises(ValueError, match="no candidate"):
         log_weights(np.array([np.nan]), np.inf)
-    with pytest.raises(ValueError, match="rho -inf takes candidates by their predicted volumes"):
+    with pytest.raises(ValueError, match="rho -inf takes candidates in the order of their volumes: leave out"):
         create_sampler("polarity", opened, atlas=atlas, rho=-np.inf, true_volumes=5)
 
 

@@ -176,3 +176,36 @@ def test_metrics_of_an_online_sampler():
     assert result.exit_code == 0, result.output
     line = json.loads(result.output.splitlines()[-1])
     assert (line["sampler"], line["space"], line["rho"], line["top_k"]) == ("pcn", "z:w", 0.5, 3)
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ("--sampler=jbt --keep=0.5", "acceptance"),
+        ("--sampler=jbt+polarity --keep=0.5 --rho=0.5 --space=style --candidates=50 --top-k=3 --trunc=0.8", "top-k 3"),
+        ("--sampler=jbt+simplicial+prior --keep=0.9 --corners=4 --tau=0", "acceptance"),
+    ],
+)
+def test_filters_stand_before_any_sampler(tmp_path, network, options, told):
+    outdir = tmp_path / "out"
+    result = run(gen_images, f"--network={network}", *options.split(), "--seeds=0-2", f"--outdir={outdir}")
+    assert result.exit_code == 0, result.output
+    assert told in result.output and "acceptance" in result.output
+    line = json.loads((outdir / "samples.jsonl").read_text().splitlines()[0])
+    assert line["sampler"] == options.split()[0].partition("=")[2] and line["keep"] in (0.5, 0.9)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("--sampler=jbt+metropolis", "unknown sampler 'jbt+metropolis'"),
+        ("--sampler=polarity+prior --rho=1", "jbt, simplicial, latentrs may stand before another one"),
+        ("--sampler=simplicial+prior --tau=1", "--sampler=simplicial+prior needs --corners"),
+        ("--sampler=jbt+prior --tau=1", "--tau has no effect with --sampler=jbt+prior"),
+        ("--sampler=latentrs+prior", "needs --weights=FILE: make them with train_weights"),
+        ("--sampler=jbt --keep=0", "0.0 is not in the range"),
+    ],
+)
+def test_filters_that_make_no_sense(tmp_path, network, options, message):
+    result = run(gen_images, f"--network={network}", *options.split(), "--seeds=0-1", f"--outdir={tmp_path / 'out'}")
+    assert result.exit_code != 0 and message in result.output.splitlines()[-1], result.output

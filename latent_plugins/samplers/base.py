@@ -54,6 +54,7 @@ def builtin_samplers():
     from latent_plugins.samplers.chain import PCNSampler
     from latent_plugins.samplers.dot import DOTSampler
     from latent_plugins.samplers.drs import DRSSampler
+    from latent_plugins.samplers.jbt import JBTSampler
     from latent_plugins.samplers.mh import MHSampler
     from latent_plugins.samplers.polarity import MagnetSampler, PolaritySampler
     from latent_plugins.samplers.population import OnlineSampler, RejectionSampler, SMCSampler
@@ -63,7 +64,7 @@ def builtin_samplers():
     from latent_plugins.samplers.sir import SIRSampler
     from latent_plugins.samplers.truncated import TruncatedNormalSampler
 
-    classes = (PriorSampler, TruncationSampler, TruncatedNormalSampler, SimplicialSampler)
+    classes = (PriorSampler, TruncationSampler, TruncatedNormalSampler, SimplicialSampler, JBTSampler)
     classes += (MagnetSampler, PolaritySampler, PCNSampler, SMCSampler, RejectionSampler, OnlineSampler)
     classes += (LatentRSSampler, LatentGASampler, LatentRSGASampler, DRSSampler, MHSampler, SIRSampler, DOTSampler)
     return {cls.name: cls for cls in classes}

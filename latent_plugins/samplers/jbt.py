@@ -163,6 +163,7 @@ class JBTSampler(FilterSampler):
     """
 
     name = "jbt"
+    settings = {"keep": "keep"}
 
     def __init__(
         self, generator, base=None, *, keep=0.9, method="finite", draws=DRAWS, step=STEP, calibration=1000, seed=0,

@@ -47,7 +47,9 @@ class PolaritySampler(Sampler):
     ):
         atlas.check_network(generator)
         if np.isinf(rho) and not (true_volumes is None and not alpha and not pareto):
-            raise ValueError(f"rho {rho} takes candidates in the order of their volumes: leave out what changes weights")
+            raise ValueError(
+                f"rho {rho} takes candidates in the order of their volumes: leave out what changes weights"
+            )
         self.generator, self.true_volumes, self.alpha, self.pareto = generator, true_volumes, alpha, pareto
         check_alpha(alpha, atlas)
         self.atlas, self.rho, self.top_k, self.replacement = atlas, rho, top_k, replacement
