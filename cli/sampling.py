@@ -72,7 +72,11 @@ def sampler_choice_options(rho=click.FLOAT):
                 help="Whose volume counts: style, pixel, vgg, inception, features; from w on, w:pixel and so on.  "
                 "[default: recommended, or style]",
             ),
-            click.option("--rho", type=rho, help="Polarity: below 0 to modes, above 0 to anti-modes."),
+            click.option(
+                "--rho",
+                type=rho,
+                help="Polarity: below 0 to modes, above 0 to anti-modes; -inf, inf: the most extreme candidates in order.",
+            ),
             click.option(
                 "--top-k",
                 type=click.IntRange(min=1),

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import click
+import numpy as np
 
 from cli.evaluation import Run, plan
 from cli.launch import joined, relaunch
@@ -42,6 +43,8 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     sweep --sampler=magnet --mix=0,0.04,0.16,1 --metrics=fid5k_full
     """
     metrics, settings = plan(names, options, rho, psis, mixes)
+    if np.isinf(rho or []).any():
+        raise click.BadParameter("charts have no place for an infinite rho; leave it out")
     prepare_folder(outdir)
     if not charts.available():
         warnings.warn("no charts: matplotlib is missing; pip install 'latent-plugins[plots]' brings it", stacklevel=2)
