@@ -75,7 +75,7 @@ def sampler_choice_options(rho=click.FLOAT):
             click.option(
                 "--rho",
                 type=rho,
-                help="Polarity: below 0 to modes, above 0 to anti-modes; -inf, inf: the most extreme candidates in order.",
+                help="Polarity: below 0 to modes, above 0 to anti-modes; -inf and inf: the extremes in order.",
             ),
             click.option(
                 "--top-k",

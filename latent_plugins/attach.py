@@ -1,14 +1,10 @@
 """A generator for anybody's loop whose latents go through a sampler."""
 
-import copy
-import hashlib
-
 import torch
 
-from latent_plugins.samplers.base import Sampler
+from latent_plugins.samplers.independent import independent, latent_keys
 
 SIZES = ("z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels")
-KEY_BYTES = 4  # NumPy's seeds, and with them official latents, end at 32 bits
 
 
 def attach(generator, sampler):
@@ -26,29 +22,6 @@ def attach(generator, sampler):
             f"a network of the class {type(generator).__name__} has no {missing[0]}, so it is no generator"
         )
     return AttachedGenerator(generator, sampler).train(generator.training)
-
-
-def latent_keys(z):
-    """A 32-bit number for every row of z [N, d]: a hash of its float32 bytes, so that equal rows have equal numbers.
-
-    Among 50,000 different latents about 0.3 pairs share a number.
-    """
-    rows = z.detach().to("cpu", torch.float32).contiguous().numpy()
-    return [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=KEY_BYTES).digest(), "little") for row in rows]
-
-
-def independent(sampler):
-    """A twin of a sampler whose draws for different seeds are independent, whatever the seeds.
-
-    A sampler with the attribute `replacement` draws with replacement from now on; so do samplers that it is made of.
-    """
-    twin = copy.copy(sampler)
-    if hasattr(twin, "replacement"):
-        twin.replacement = True
-    for name, part in vars(twin).items():
-        if isinstance(part, Sampler):
-            setattr(twin, name, independent(part))
-    return twin
 
 
 class Source:

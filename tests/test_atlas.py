@@ -192,7 +192,7 @@ def test_unusable_spectra_are_dropped_with_a_count(tmp_path):
         (dict(candidates=0), "must be positive"),
         (dict(classes=[0]), "the network is unconditional"),
         (dict(method="magic"), "known methods"),
-        (dict(space="vgg"), "unknown space"),
+        (dict(space="fourier"), "unknown space"),
     ],
 )
 def test_impossible_settings_are_refused(tiny, settings, message):

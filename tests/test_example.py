@@ -8,16 +8,16 @@ import torch
 from click.testing import CliRunner
 from conftest import ROOT
 
-import latent_plugins.samplers.base as base_module
 from cli.gen_images import main as gen_images
 from dnnlib_compat.loader import load_network
 from latent_plugins.attach import attach
+from latent_plugins.samplers import registry
 
 FOLDER = ROOT / "examples" / "nearest_sampler"
 
 
 def test_the_example(tmp_path, monkeypatch):
-    group = re.escape(f'[project.entry-points."{base_module.ENTRY_POINTS}"]')
+    group = re.escape(f'[project.entry-points."{registry.ENTRY_POINTS}"]')
     pattern = group + r'\n(\w+) = "(\w+):(\w+)"'
     name, module_name, class_name = re.search(pattern, (FOLDER / "pyproject.toml").read_text()).groups()
     spec = importlib.util.spec_from_file_location(module_name, FOLDER / f"{module_name}.py")
@@ -31,7 +31,7 @@ def test_the_example(tmp_path, monkeypatch):
         def load(self):
             return getattr(module, class_name)
 
-    monkeypatch.setattr(base_module.importlib.metadata, "entry_points", lambda group: [Entry()])
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [Entry()])
     options = ["--sampler=nearest", "--steps=20", "--seeds=0-2", "--device=cpu", f"--outdir={tmp_path}"]
     result = CliRunner().invoke(gen_images, options)
     assert result.exit_code == 0, result.output

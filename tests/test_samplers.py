@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from latent_plugins.atlas import Atlas
 from latent_plugins.atlas_settings import AtlasError
-from latent_plugins.samplers import available_samplers, create_sampler
+from latent_plugins.samplers import available_samplers, create_sampler, registry
 from latent_plugins.samplers import base as base_module
 from latent_plugins.weights import degeneracy, gumbel_order, inverse_cdf, log_weights
 
@@ -174,7 +174,7 @@ def test_third_parties_add_samplers_by_entry_points(monkeypatch, tiny):
             raise ImportError("no module named their_package")
 
     builtin = set(available_samplers())
-    monkeypatch.setattr(base_module.importlib.metadata, "entry_points", lambda group: [Broken(), Entry()])
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [Broken(), Entry()])
     with pytest.warns(
         UserWarning, match=r"'broken' of their_package:Sampler fails to import and is left out \(no module"
     ):

@@ -1,14 +1,10 @@
-"""What a sampler is, what it returns, and how to find one by name."""
+"""What a sampler is and what it returns."""
 
 import abc
 import dataclasses
-import importlib.metadata
-import warnings
 
 import numpy as np
 import torch
-
-ENTRY_POINTS = "latent_plugins.samplers"
 
 
 @dataclasses.dataclass
@@ -48,54 +44,6 @@ class Sampler(abc.ABC):
     @abc.abstractmethod
     def sample(self, n, generator, c=None):
         """n latents in bulk, as Latents. generator: a CPU torch.Generator; c: labels [n, c_dim] or None."""
-
-
-def builtin_samplers():
-    from latent_plugins.samplers.chain import PCNSampler
-    from latent_plugins.samplers.dot import DOTSampler
-    from latent_plugins.samplers.drs import DRSSampler
-    from latent_plugins.samplers.jbt import JBTSampler
-    from latent_plugins.samplers.mh import MHSampler
-    from latent_plugins.samplers.polarity import MagnetSampler, PolaritySampler
-    from latent_plugins.samplers.population import OnlineSampler, RejectionSampler, SMCSampler
-    from latent_plugins.samplers.prior import PriorSampler, TruncationSampler
-    from latent_plugins.samplers.reweighted import LatentGASampler, LatentRSGASampler, LatentRSSampler
-    from latent_plugins.samplers.simplicial import SimplicialSampler
-    from latent_plugins.samplers.sir import SIRSampler
-    from latent_plugins.samplers.truncated import TruncatedNormalSampler
-
-    classes = (PriorSampler, TruncationSampler, TruncatedNormalSampler, SimplicialSampler, JBTSampler)
-    classes += (MagnetSampler, PolaritySampler, PCNSampler, SMCSampler, RejectionSampler, OnlineSampler)
-    classes += (LatentRSSampler, LatentGASampler, LatentRSGASampler, DRSSampler, MHSampler, SIRSampler, DOTSampler)
-    return {cls.name: cls for cls in classes}
-
-
-def available_samplers():
-    """{name: class} of the built-in samplers and of those that installed packages add.
-
-    A third party adds one by an entry point in the group `latent_plugins.samplers` that loads to a Sampler class.
-    """
-    builtin, found = builtin_samplers(), {}
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        if entry.name in builtin:
-            continue
-        try:
-            found[entry.name] = entry.load()
-        except Exception as error:  # whatever is wrong with somebody else's package, the others work
-            text = f"the sampler {entry.name!r} of {entry.value} fails to import and is left out ({error})"
-            warnings.warn(text, stacklevel=2)
-    return {**found, **builtin}
-
-
-def create_sampler(name, generator, **options):
-    """The sampler called `name` for a Generator. Options go to its constructor.
-
-    Raises ValueError for an unknown name or options that the sampler refuses.
-    """
-    samplers = available_samplers()
-    if name not in samplers:
-        raise ValueError(f"unknown sampler {name!r}; known samplers: {', '.join(sorted(samplers))}")
-    return samplers[name](generator, **options)
 
 
 def check_labels(c, n, c_dim):

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import torch
 
-from latent_plugins.attach import KEY_BYTES, independent
 from latent_plugins.samplers.base import Latents, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
+from latent_plugins.samplers.independent import KEY_BYTES, independent
 from latent_plugins.samplers.prior import PriorSampler
 
 
