@@ -109,7 +109,7 @@ GEN_CASES = [
     # samplers, spaces, atlases
     (
         "--sampler=metropolis",
-        "known samplers: dot, drs, latentga, latentrs, latentrs+ga, magnet, mh, online, pcn, polarity",
+        "known samplers: dot, drs, jbt, latentga, latentrs, latentrs+ga, magnet, mh, online, pcn",
     ),
     ("--sampler=magnet --space=fourier", "unknown space 'fourier'"),
     ("--network=good.pkl --sampler=polarity", "needs --rho"),
