@@ -1,5 +1,6 @@
 """train_weights, from options to files."""
 
+import json
 import re
 
 import numpy as np
@@ -10,7 +11,7 @@ from conftest import small_stylegan2
 from image_zips import random_images, write_zip
 from pickles import write_official
 
-from cli import train_weights
+from cli import gen_images, train_weights
 from dnnlib_compat.loader import load_network
 from latent_plugins.reweighting import load_weights
 from latent_plugins.reweighting.training import COLUMNS
@@ -53,6 +54,22 @@ def test_weights_come_out_and_serve_the_sampler(tmp_path, world):
     generator = load_network(tmp_path / "net.pkl")
     assert create_sampler("latentrs", generator, weights=weights).draw([0, 1]).z.shape == (2, 8)
     assert np.asarray(PIL.Image.open(tmp_path / "out" / "training.png")).std() > 0
+
+
+def test_the_commands_draw_with_weights_and_their_critic(tmp_path, world):
+    """The line that train_weights prints at its end works, and so does every sampler that takes its file."""
+    run(*world, "--outdir", tmp_path / "out", "--steps=3")
+    weights, outdir = f"--weights={tmp_path / 'out' / 'weights.npz'}", tmp_path / "images"
+    for sampler in ("latentrs", "latentga --steps=2", "latentrs+ga", "sir --steps=3", "dot --steps=2", "latentrs+jbt"):
+        options = [world[0], f"--sampler={sampler.split()[0]}", *sampler.split()[1:], weights, "--device=cpu"]
+        result = CliRunner().invoke(gen_images.main, [*options, "--seeds=0-1", f"--outdir={outdir}"])
+        assert result.exit_code == 0, result.output
+        line = json.loads((outdir / "samples.jsonl").read_text().splitlines()[0])
+        assert line["sampler"] == sampler.split()[0]
+    other = write_official(tmp_path / "other.pkl", small_stylegan2(w_dim=12))
+    options = [f"--network={other}", "--sampler=latentrs", weights, "--seeds=0", f"--outdir={outdir}"]
+    result = CliRunner().invoke(gen_images.main, options)
+    assert result.exit_code == 1 and "another" in result.output.splitlines()[-1], result.output
 
 
 def test_the_same_command_goes_on_where_it_stopped(tmp_path, world, monkeypatch):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from dnnlib_compat.families import FAMILIES
 from dnnlib_compat.networks.interface import LatentGenerator
+from latent_plugins.reweighting.networks import CRITICS
 
 IMG_RESOLUTION = 32
 
@@ -63,7 +64,7 @@ def folded(network):
 class CNNDiscriminator(torch.nn.Module):
     """Images [N, 1, 32, 32] to real numbers [N], higher for what looks real: strided convolutions, leaky ReLU."""
 
-    family = "cnn-discriminator"
+    family = kind = "cnn-discriminator"
 
     def __init__(self, channels=(32, 64, 128)):
         super().__init__()
@@ -72,6 +73,11 @@ class CNNDiscriminator(torch.nn.Module):
         self.convs = torch.nn.ModuleList(torch.nn.Conv2d(i, o, 4, stride=2, padding=1) for i, o in pairs)
         self.out = torch.nn.Linear(channels[-1] * 16, 1)
 
+    @property
+    def settings(self):
+        """See latent_plugins.reweighting.networks: the training of importance weights can go on from this network."""
+        return dict(kind=self.kind, **self.init_kwargs)
+
     def forward(self, images):
         x = images
         for conv in self.convs:
@@ -79,5 +85,6 @@ class CNNDiscriminator(torch.nn.Module):
         return self.out(x.flatten(1)).squeeze(1)
 
 
-# Plain files of these networks are read wherever this module is imported.
+# Plain files of these networks, and weights with this critic, are read wherever this module is imported.
 FAMILIES.update({cls.family: cls for cls in (CNNGenerator, CNNDiscriminator)})
+CRITICS[CNNDiscriminator.kind] = CNNDiscriminator

@@ -151,6 +151,13 @@ def build_critic(settings):
     return CRITICS[kind](**settings)
 
 
+def check_critic(critic):
+    """The critic itself. Raises ValueError for one of a kind that is not in CRITICS, which no file could hold."""
+    if CRITICS.get(getattr(critic, "kind", None)) is not type(critic):
+        raise ValueError(f"a critic of the class {type(critic).__name__}: give one of a kind in {', '.join(CRITICS)}")
+    return critic
+
+
 def critic_settings(generator, schedule):
     """Settings of the critic that suits a generator's output: one of images, below 4 pixels one of vectors."""
     size, channels = generator.img_resolution, generator.img_channels

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import torch
 
+from latent_plugins.array_files import read_arrays, read_header, write_arrays
 from latent_plugins.candidates import CHOICE, integer_key
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.metrics.generated import seeded_noise
 from latent_plugins.reweighting.networks import (
     WeightNetwork,
     build_critic,
+    check_critic,
     check_input,
     critic_settings,
     default_input,
@@ -28,7 +30,7 @@ from latent_plugins.reweighting.networks import (
     network_input,
 )
 from latent_plugins.reweighting.objective import critic_loss, gradient_penalty, rewards, weight_loss
-from latent_plugins.reweighting.weight_files import WeightsError, read_arrays, read_header, save_weights, write_arrays
+from latent_plugins.reweighting.weight_files import WHAT, WeightsError, save_weights
 
 FORMAT = "latent-plugins weights training 1"
 CHECKPOINT, RESULT = "checkpoint.npz", "weights.npz"
@@ -49,7 +51,7 @@ def random_key(seed, number, purpose):
     return integer_key(number, seed=seed, stream=CHOICE, substream=purpose)
 
 
-def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, snapshot=200, workers=3):
+def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, critic=None, snapshot=200, workers=3):
     """Train importance weights of a generator; iterate over the result to make the training happen.
 
     Yields a row a step, a dict of the COLUMNS: the number of `step`s done; mean and largest weight, the share of
@@ -62,7 +64,9 @@ def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, 
     data: an ImageDataset of the generator's size, or a float tensor [N, C, H, W] in the generator's range. Labels of a
     conditional generator are drawn from an ImageDataset's; the critic sees images alone, whose distribution is that
     over all labels. schedule: a Schedule; steps: instead of the schedule's. input: `z` or `w`, by default the styles
-    where there are any. workers: threads that decode images.
+    where there are any. critic: a critic whose copy the training goes on from, such as the discriminator that the
+    generator was trained against, of a kind in `networks.CRITICS`; by default a new one. workers: threads that decode
+    images.
 
     Raises ValueError (before any row) when data, input or numbers do not fit, WeightsError when the folder holds
     another training or a damaged checkpoint, WeightsCollapsed (from the iteration) when the mean weight stays out of
@@ -72,7 +76,8 @@ def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, 
     if snapshot < 1:
         raise ValueError(f"a snapshot every {snapshot} steps: give 1 or more")
     check_data(generator, data)
-    trainer = Trainer(generator, data, schedule, seed, check_input(generator, input or default_input(generator)))
+    input = check_input(generator, input or default_input(generator))
+    trainer = Trainer(generator, data, schedule, seed, input, None if critic is None else check_critic(critic))
     checkpoint = Path(outdir) / CHECKPOINT
     if checkpoint.exists():
         trainer.load(checkpoint)
@@ -84,7 +89,7 @@ def steps_done(outdir):
     path = Path(outdir) / CHECKPOINT
     if not path.exists():
         return 0
-    steps = read_header(path, FORMAT).get("step")
+    steps = read_header(path, FORMAT, error=WeightsError, what=WHAT).get("step")
     if not isinstance(steps, int):
         raise WeightsError(f"{path}: damaged, it does not say how far it got")
     return steps
@@ -156,19 +161,20 @@ def real_batches(trainer, workers):
 class Trainer:
     """Networks, optimizers and counters of a training; everything that a checkpoint holds."""
 
-    def __init__(self, generator, data, schedule, seed, input):
+    def __init__(self, generator, data, schedule, seed, input, critic=None):
         self.generator, self.data, self.schedule, self.seed, self.input = generator, data, schedule, seed, input
         self.device = next(generator.parameters()).device
         with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator, which is the user's
             torch.manual_seed(random_key(seed, 0, INITIAL))
             self.weights = WeightNetwork(input_dim(generator, input), schedule.hidden).to(self.device)
-            self.critic = build_critic(critic_settings(generator, schedule)).to(self.device)
+            self.critic = build_critic(critic_settings(generator, schedule)) if critic is None else critic
+        self.critic = copy.deepcopy(self.critic).to(self.device).train().requires_grad_(True)
         self.average = copy.deepcopy(self.weights).requires_grad_(False)
         self.weights_opt = torch.optim.Adam(self.weights.parameters(), lr=schedule.weights_lr, betas=schedule.betas)
         self.critic_opt = torch.optim.Adam(self.critic.parameters(), lr=schedule.critic_lr, betas=schedule.betas)
         self.step = 0
         self.strikes = 0  # steps in a row whose mean weight was out of bounds
-        self.identity = self._identity()
+        self.identity = self._identity(critic)
 
     def train_step(self, batches):
         """One step of the weights after one of the critic for each of the real `batches`; the log row."""
@@ -270,10 +276,11 @@ class Trainer:
             acceptance=float(w.clamp(max=schedule.m).mean() / schedule.m),
         )
 
-    def _identity(self):
+    def _identity(self, critic):
         """{name: value} of everything that decides the numbers of a training, the number of its steps aside."""
         fields = dict(network=fingerprint(self.generator), data=data_fingerprint(self.data), seed=self.seed)
         fields.update(dataclasses.asdict(self.schedule), input=self.input)
+        fields["critic"] = "new" if critic is None else fingerprint(critic)
         del fields["steps"]
         return json.loads(json.dumps(fields))
 
@@ -288,15 +295,15 @@ class Trainer:
 
     def load(self, path):
         """Go on from what `save` wrote. Raises WeightsError when it is damaged or of another training."""
-        header, parts = read_arrays(path, FORMAT)
+        header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT)
         try:
             recorded, mine = header["identity"], self.identity
-            differing = [name for name in mine if recorded[name] != mine[name]]
+            differing = [name for name in mine if recorded.get(name) != mine[name]]
             if differing:
                 name = differing[0]
                 raise WeightsError(
-                    f"{path.parent} holds a training with another {name.replace('_', '-')} ({recorded[name]}, wanted "
-                    f"{mine[name]}): choose another folder, or remove this one"
+                    f"{path.parent} holds a training with another {name.replace('_', '-')} ({recorded.get(name)}, "
+                    f"wanted {mine[name]}): choose another folder, or remove this one"
                 )
             if header["step"] > self.schedule.steps:
                 raise WeightsError(

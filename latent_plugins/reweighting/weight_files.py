@@ -5,67 +5,21 @@ to, such as `weights/out.bias`. Checkpoints of a training use the same container
 """
 
 import dataclasses
-import json
 import math
 
-import numpy as np
 import torch
 
 from dnnlib_compat.assemble import is_finite
-from dnnlib_compat.util import atomic_output
+from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.reweighting.networks import INPUTS, build_critic, build_weight_network, network_input
 
 FORMAT = "latent-plugins weights 1"
+WHAT = "a file of trained weights"
 
 
 class WeightsError(ValueError):
     """Importance weights that cannot be used: damaged, no weights file, or trained for another network."""
-
-
-def write_arrays(path, header, parts):
-    """Write a JSON header (with its `format`) and {part: {name: tensor}} as `.npz`, atomically.
-
-    The same content gives the same bytes.
-    """
-    arrays = {
-        f"{part}/{name}": tensor.detach().cpu().numpy()
-        for part, tensors in parts.items()
-        for name, tensor in tensors.items()
-    }
-    with atomic_output(path) as tmp, open(tmp, "wb") as file:
-        np.savez(file, header=np.array(json.dumps(header)), **arrays)
-
-
-def read_arrays(path, wanted):
-    """(header, {part: {name: CPU tensor}}) of a file that `write_arrays` wrote in the format `wanted`.
-
-    Raises WeightsError when the file is damaged or something else, OSError when it cannot be read.
-    """
-    header, parts = read_header(path, wanted), {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for key in file.files:
-                part, slash, name = key.partition("/")
-                if slash:
-                    parts.setdefault(part, {})[name] = torch.from_numpy(file[key])
-    except Exception as error:  # numpy and zipfile raise many kinds on damaged archives
-        raise WeightsError(f"{path}: truncated or damaged ({error})") from None
-    return header, parts
-
-
-def read_header(path, wanted):
-    """The header alone, as `read_arrays` gives it."""
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                header = json.loads(str(archive["header"]))
-            found = header["format"]
-        except Exception as error:  # as above
-            raise WeightsError(f"{path}: no file of trained weights, or damaged ({error})") from None
-    if found != wanted:
-        raise WeightsError(f"{path}: a file of the format {found!r}, not {wanted!r}")
-    return header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +85,7 @@ def load_weights(path):
 
     Raises WeightsError when the file is damaged or no weights file, OSError when it cannot be read.
     """
-    header, parts = read_arrays(path, FORMAT)
+    header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT)
     try:
         del header["format"]
         built = dict(

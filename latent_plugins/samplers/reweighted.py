@@ -173,6 +173,7 @@ class LatentGASampler(Climbing, WeightedSampler):
     """
 
     name = "latentga"
+    settings = {"steps": "steps"}
 
     def __init__(self, generator, weights=None, *, steps=10, rate=0.05, batch=1024):
         super().__init__(generator, weights, batch=batch)
@@ -189,6 +190,7 @@ class LatentRSGASampler(Climbing, LatentRSSampler):
     """Rejection first, then gradient ascent from the accepted latents (latentRS+GA)."""
 
     name = "latentrs+ga"
+    settings = {"steps": "steps"}
 
     def __init__(self, generator, weights=None, *, m=None, steps=10, rate=0.05, batch=1024, max_tries=10_000):
         super().__init__(generator, weights, m=m, batch=batch, max_tries=max_tries)
