@@ -58,6 +58,21 @@ def check_labels(c, n, c_dim):
     return c
 
 
+def told_by_class(n, c, generator, drawn):
+    """(Latents, what is told of them) for n rows with labels c, drawn class by class.
+
+    drawn(class index or None without classes, its rows) → (z float32 [rows, z_dim], log-volume [rows], text).
+    """
+    c = check_labels(c, n, generator.c_dim)
+    labels = c.argmax(dim=1).numpy() if generator.c_dim else np.zeros(n, dtype=np.int64)
+    z, volumes, told = np.empty((n, generator.z_dim), dtype=np.float32), np.empty(n), []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        z[rows], volumes[rows], text = drawn(int(label) if generator.c_dim else None, rows)
+        told.append(text)
+    return Latents(torch.from_numpy(z), c, None, volumes), "; ".join(told)
+
+
 def torch_seed(generator):
     """A 62-bit seed for a counter-based stream, drawn from a torch.Generator."""
     return int(torch.randint(2**62, (), generator=generator))

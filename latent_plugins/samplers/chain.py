@@ -1,11 +1,10 @@
 """Latents at the end of Markov chains: polarity sampling without an atlas, right however uneven the volumes are."""
 
 import numpy as np
-import torch
 
 from latent_plugins.chains.moves import start
 from latent_plugins.chains.pcn import pcn
-from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
+from latent_plugins.samplers.base import Sampler, told_by_class, torch_seed
 from latent_plugins.spaces import default_domain
 
 CHAINS = 64  # that a bulk sample is taken from
@@ -41,39 +40,29 @@ class PCNSampler(Sampler):
         """See Sampler.draw."""
         seeds = np.asarray(seeds, dtype=np.int64)
 
-        def ends(volume, rows):
-            chains = self._run(volume, seeds[rows], seed=0, kept=self.steps // 2)
-            return chains, chains.z[:, -1], chains.log_volume[:, -1]
+        def ends(label, rows):
+            chains = self._run(label, seeds[rows], seed=0, kept=self.steps // 2)
+            return chains.z[:, -1], chains.log_volume[:, -1], str(chains)
 
-        return self._by_class(len(seeds), c, ends)
+        latents, self.report = told_by_class(len(seeds), c, self.generator, ends)
+        return latents
 
     def sample(self, n, generator, c=None):
         """See Sampler.sample."""
         seed = torch_seed(generator)
 
-        def thinned(volume, rows):
+        def thinned(label, rows):
             number = min(CHAINS, len(rows))
             draws = -(-len(rows) // number)
-            chains = self._run(volume, np.arange(number), seed=seed, kept=THIN * draws, thin=THIN)
+            chains = self._run(label, np.arange(number), seed=seed, kept=THIN * draws, thin=THIN)
             # One draw of every chain after the other, so that neighbours belong to different chains.
             z, volumes = chains.z.swapaxes(0, 1), chains.log_volume.T
-            return chains, z.reshape(-1, z.shape[2])[: len(rows)], volumes.reshape(-1)[: len(rows)]
+            return z.reshape(-1, z.shape[2])[: len(rows)], volumes.reshape(-1)[: len(rows)], str(chains)
 
-        return self._by_class(n, c, thinned)
+        latents, self.report = told_by_class(n, c, self.generator, thinned)
+        return latents
 
-    def _run(self, volume, numbers, *, seed, kept, thin=1):
+    def _run(self, label, numbers, *, seed, kept, thin=1):
         z0 = start(numbers, self.generator.z_dim, seed=seed, domain=self.domain)
         options = dict(rho=self.rho, domain=self.domain, seed=seed, warmup=self.steps - self.steps // 2, anneal=0.5)
-        return pcn(volume, z0, steps=kept, thin=thin, numbers=numbers, **options)
-
-    def _by_class(self, n, c, chains_of):
-        c = check_labels(c, n, self.generator.c_dim)
-        labels = c.argmax(dim=1).numpy() if self.generator.c_dim else np.zeros(n, dtype=np.int64)
-        z, volumes, told = np.empty((n, self.generator.z_dim), dtype=np.float32), np.empty(n), []
-        for label in np.unique(labels):
-            rows = np.flatnonzero(labels == label)
-            volume = self.volumes(int(label) if self.generator.c_dim else None)
-            chains, z[rows], volumes[rows] = chains_of(volume, rows)
-            told.append(str(chains))
-        self.report = "; ".join(told)
-        return Latents(torch.from_numpy(z), c, None, volumes)
+        return pcn(self.volumes(label), z0, steps=kept, thin=thin, numbers=numbers, **options)

@@ -3,13 +3,12 @@
 import abc
 
 import numpy as np
-import torch
 
 from latent_plugins.chains.moves import evaluate, start
 from latent_plugins.chains.published import online_rejection
 from latent_plugins.chains.rejection import rejection
 from latent_plugins.chains.smc import smc
-from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
+from latent_plugins.samplers.base import Sampler, told_by_class, torch_seed
 from latent_plugins.spaces import default_domain
 
 
@@ -48,7 +47,8 @@ class PopulationSampler(Sampler):
             z, volume, told = self._known[label]
             return z[seeds[rows]], volume[seeds[rows]], told
 
-        return self._by_class(len(seeds), c, known)
+        latents, self.report = told_by_class(len(seeds), c, self.generator, known)
+        return latents
 
     def sample(self, n, generator, c=None):
         """See Sampler.sample."""
@@ -58,18 +58,8 @@ class PopulationSampler(Sampler):
             z, volume, told = self.population(self.volumes(label), max(2, len(rows)), seed=seed)
             return z[: len(rows)], volume[: len(rows)], told
 
-        return self._by_class(n, c, fresh)
-
-    def _by_class(self, n, c, drawn):
-        c = check_labels(c, n, self.generator.c_dim)
-        labels = c.argmax(dim=1).numpy() if self.generator.c_dim else np.zeros(n, dtype=np.int64)
-        z, volumes, told = np.empty((n, self.generator.z_dim), dtype=np.float32), np.empty(n), []
-        for label in np.unique(labels):
-            rows = np.flatnonzero(labels == label)
-            z[rows], volumes[rows], text = drawn(int(label) if self.generator.c_dim else None, rows)
-            told.append(text)
-        self.report = "; ".join(told)
-        return Latents(torch.from_numpy(z), c, None, volumes)
+        latents, self.report = told_by_class(n, c, self.generator, fresh)
+        return latents
 
 
 class SMCSampler(PopulationSampler):
