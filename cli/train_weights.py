@@ -11,15 +11,17 @@ import numpy as np
 
 from cli.options import network_options, open_network, prepare_folder, reports_errors
 from dnnlib_compat.datasets import ImageDataset
+from dnnlib_compat.loader import load_network
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts
-from latent_plugins.reweighting.networks import INPUTS
+from latent_plugins.reweighting.networks import INPUTS, critic_of
 from latent_plugins.reweighting.presets import PRESETS
 from latent_plugins.reweighting.training import COLUMNS, RESULT, steps_done, train
 from latent_plugins.reweighting.weight_files import load_weights
 
 LOG, CHART = "training.csv", "training.png"
 PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
+OWN_CRITIC = "discriminator"  # the preset for it
 POINTS = 40  # of a panel: each summarizes its share of the steps
 
 
@@ -33,7 +35,11 @@ def number_of(name, help):
 @click.option("--data", required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
 @click.option("--outdir", type=Path, required=True, metavar="DIR", help="Where weights, log and checkpoint go.")
 @click.option(
-    "--preset", type=click.Choice(list(PRESETS)), default="mnist", show_default=True, help="Where all numbers start."
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    default="mnist",
+    show_default=True,
+    help=f"Where all numbers start; with {OWN_CRITIC} the critic goes on from that in the network's file.",
 )
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps in all.  [default: the preset's]")
 @click.option(
@@ -60,15 +66,26 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
 
     \b
     train_weights --data=mnist32-train.zip --outdir=weights
-    train_weights --data=churches.zip --network=church.pkl --preset=stylegan2-church --outdir=weights
+    train_weights --data=churches.zip --network=church.pkl --preset=discriminator --outdir=weights
     """
     given = {name: value for name, value in numbers.items() if value is not None}
     schedule = dataclasses.replace(PRESETS[preset], **given)
     outdir = prepare_folder(outdir)
-    generator, _, _ = open_network(network, device, allow_code)
+    generator, source, _ = open_network(network, device, allow_code)
     steps = steps or schedule.steps
     images = open_data(data, generator)
-    rows = train(generator, images, schedule, outdir=outdir, steps=steps, seed=seed, input=input, snapshot=snapshot)
+    critic = critic_of(load_network(source, key="D")) if preset == OWN_CRITIC else None
+    rows = train(
+        generator,
+        images,
+        schedule,
+        outdir=outdir,
+        steps=steps,
+        seed=seed,
+        input=input,
+        snapshot=snapshot,
+        critic=critic,
+    )
     first = steps_done(outdir)
     click.echo(f"{len(images)} images, {steps} steps" + (f", of which {first} are done already" if first else ""))
     try:

@@ -23,7 +23,7 @@ from latent_plugins.reweighting.networks import (
     build_critic,
     build_weight_network,
 )
-from latent_plugins.reweighting.objective import critic_loss, gradient_penalty, rewards, weight_loss
+from latent_plugins.reweighting.objective import critic_loss, distance, gradient_penalty, rewards, weight_loss
 from latent_plugins.reweighting.training import COLUMNS, steps_done
 from latent_plugins.reweighting.weight_files import save_weights
 
@@ -163,6 +163,9 @@ def test_the_mnist_preset_has_the_papers_numbers():
         (dict(critic_lr=0.0), "critic-lr 0.0: give a positive"),
         (dict(batch=1), "batch 1: give 2 or more"),
         (dict(steps=0), "steps 0: give 1 or more"),
+        (dict(critic_loss="square"), "critic-loss square: give one of wasserstein, hinge, logistic"),
+        (dict(smoothing=-1.0), "smoothing -1.0: give zero or a positive"),
+        (dict(critic_batch=-1), "critic-batch -1: give 1 or more"),
         (dict(ema=1.0), "ema 1.0: give from 0 to below 1"),
     ],
 )
@@ -440,3 +443,48 @@ def test_networks_below_four_pixels_get_a_critic_of_vectors(tmp_path):
     generator = SplineGenerator()
     run(generator, torch.randn(50, 3, 1, 1), tmp_path / "a")
     assert load_weights(tmp_path / "a" / "weights.npz").critic.settings["in_dim"] == 3
+
+
+def test_the_hinge_loss_weights_what_it_penalises():
+    real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 0.0, 1.0])
+    w = torch.tensor([1.0, 2.0, 0.0])
+    assert critic_loss(real, fake, w, "hinge").item() == pytest.approx((0 + 0.5) / 2 + (0 + 2 * 1 + 0) / 3)
+    assert distance(real, fake, w).item() == pytest.approx(1.25 - (-3 + 0 + 0) / 3)
+    assert critic_loss(real, fake, w).item() == -distance(real, fake, w).item()
+
+
+def test_the_logistic_loss_is_least_at_the_log_density_ratio():
+    """Real data p = (0.2, 0.8) on two points, generator q = (0.5, 0.5) with weights w: D = log p / (q w / E w)."""
+    p, w = torch.tensor([0.2, 0.8]), torch.tensor([1.0, 3.0])
+    scores = (p / (w / w.sum())).log().requires_grad_(True)
+    real = torch.cat([scores[:1], *[scores[1:]] * 4])  # five draws that hold p exactly
+    critic_loss(real, scores, w, "logistic").backward()
+    assert scores.grad.tolist() == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_smoothed_weights_are_a_regression_of_the_reward():
+    """With smoothing s alone, E[s σ (w − 1)² − w r] is least at w = 1 + r / 2sσ, whatever the rewards are scaled by."""
+    reward = torch.tensor([0.0, 0.4, 1.2])
+    w = (1 + reward / reward.std(correction=0) / (2 * 0.6)).requires_grad_(True)
+    weight_loss(w, reward, lambda1=0, lambda2=0, m=3, smoothing=0.6).backward()
+    assert w.grad.tolist() == pytest.approx([0, 0, 0], abs=1e-7)
+
+
+def test_smoothing_ends():
+    schedule = dataclasses.replace(SMALL, smoothing=0.6, smoothing_steps=4)
+    assert [schedule.smoothing_at(step) for step in (0, 2, 4, 9)] == pytest.approx([0.6, 0.3, 0, 0])
+
+
+def test_a_training_goes_on_from_a_given_critic(tmp_path, tiny, pictures):
+    critic = ImageCritic(16, 1, 64, 64)
+    before = {name: tensor.clone() for name, tensor in critic.state_dict().items()}
+    schedule = dataclasses.replace(SMALL, critic_loss="hinge", critic_batch=3, critic_lr=1e-9, smoothing=0.5)
+    run(tiny, pictures, tmp_path / "a", schedule, critic=critic)
+    found = load_weights(tmp_path / "a" / "weights.npz").critic
+    x = torch.randn(3, 1, 16, 16)
+    torch.testing.assert_close(found(x), critic(x), atol=1e-4, rtol=0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in critic.state_dict().items())  # a copy was trained
+    with pytest.raises(WeightsError, match="another critic"):
+        train(tiny, pictures, schedule, outdir=tmp_path / "a")
+    with pytest.raises(ValueError, match="class Linear: give one of a kind in image, vector"):
+        train(tiny, pictures, schedule, outdir=tmp_path, critic=torch.nn.Linear(1, 1))

@@ -196,3 +196,17 @@ def test_the_memory_estimate_counts_activations_not_weights():
     # Two activations of 400 numbers and one output of 30; the scaled weights (80,000 bytes) do not grow with the batch.
     activations = 4 * (400 + 400 + 30)
     assert activations <= bytes_per_row(space_map, torch.randn(1, 50)) <= 1.3 * activations
+
+
+def test_a_map_is_measured_once():
+    class Counting:
+        calls = 0
+
+        def __call__(self, x):
+            self.calls += 1
+            return 2 * x
+
+    space_map = Counting()
+    found = bytes_per_row(space_map, torch.zeros(3, 5))
+    assert bytes_per_row(space_map, torch.ones(9, 5)) == found >= 5 * 4 and space_map.calls == 2
+    assert bytes_per_row(space_map, torch.zeros(1, 10)) == 2 * found  # rows of another kind are measured too

@@ -6,14 +6,17 @@ import re
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
 from image_zips import random_images, write_zip
-from pickles import write_official
+from pickles import module_record, official_content, write_official, write_pickle
 
 from cli import gen_images, train_weights
 from dnnlib_compat.loader import load_network
+from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from latent_plugins.reweighting import load_weights
+from latent_plugins.reweighting.networks import critic_of
 from latent_plugins.reweighting.training import COLUMNS
 from latent_plugins.samplers import create_sampler
 
@@ -70,6 +73,34 @@ def test_the_commands_draw_with_weights_and_their_critic(tmp_path, world):
     options = [f"--network={other}", "--sampler=latentrs", weights, "--seeds=0", f"--outdir={outdir}"]
     result = CliRunner().invoke(gen_images.main, options)
     assert result.exit_code == 1 and "another" in result.output.splitlines()[-1], result.output
+
+
+def test_the_critic_goes_on_from_the_discriminator_of_the_network(tmp_path, world):
+    network = small_stylegan2()
+    size = dict(img_resolution=network.img_resolution, img_channels=network.img_channels)
+    torch.manual_seed(0)
+    discriminator = StyleGAN2Discriminator(c_dim=0, **size, channel_base=64, channel_max=8)
+    content = official_content(network)
+    content["D"] = module_record(discriminator, "Discriminator", discriminator.init_kwargs)
+    options = [f"--network={write_pickle(tmp_path / 'gan.pkl', content)}", world[1], "--preset=discriminator"]
+    run(*options, "--outdir", tmp_path / "out", "--steps=2", "--batch=8")
+    weights = load_weights(tmp_path / "out" / "weights.npz")
+    assert (
+        weights.critic.settings["kind"] == "stylegan2-discriminator" and weights.schedule["critic_loss"] == "logistic"
+    )
+    # Two steps with a small learning rate: still all but the discriminator itself.
+    images = torch.randn(
+        4, network.img_channels, *[network.img_resolution] * 2, generator=torch.Generator().manual_seed(1)
+    )
+    expected = discriminator(images)[:, 0]
+    assert torch.allclose(weights.critic(images), expected, atol=1e-3) and weights.critic(images).shape == (4,)
+    assert not torch.equal(weights.critic(images), expected)
+    # A network file without one, or with one of labelled images, is refused before anything is written.
+    refused = run(*world, "--preset=discriminator", "--outdir", tmp_path / "none", fails=True)
+    assert "has no network under 'D'" in refused and not list((tmp_path / "none").glob("*.npz"))
+    conditional = StyleGAN2Discriminator(c_dim=3, **size, channel_base=64, channel_max=8)
+    with pytest.raises(ValueError, match="labelled images"):
+        critic_of(conditional)
 
 
 def test_the_same_command_goes_on_where_it_stopped(tmp_path, world, monkeypatch):

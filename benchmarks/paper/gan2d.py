@@ -7,6 +7,7 @@ from benchmarks.paper.data2d import distribution
 from benchmarks.paper.losses import gradient_penalty
 from dnnlib_compat.families import FAMILIES
 from dnnlib_compat.networks.interface import LatentGenerator
+from latent_plugins.reweighting.networks import CRITICS
 
 PENALTY = 0.1  # a weak penalty suits toy data, whose critics need steep slopes
 CRITIC_STEPS = 5
@@ -47,12 +48,17 @@ class PlaneGenerator(LatentGenerator):
 class PlaneCritic(torch.nn.Module):
     """Points of the plane [N, 2] or [N, 2, 1, 1] to real numbers [N], higher for what looks real."""
 
-    family = "mlp-plane-critic"
+    family = kind = "mlp-plane-critic"
 
     def __init__(self, width=128, depth=3):
         super().__init__()
         self.init_kwargs = dict(width=width, depth=depth)
         self.layers = layers(2, 1, width, depth)
+
+    @property
+    def settings(self):
+        """See latent_plugins.reweighting.networks: the training of importance weights can go on from this network."""
+        return dict(kind=self.kind, **self.init_kwargs)
 
     def forward(self, x):
         return mlp(x.flatten(1), self.layers).squeeze(1)
@@ -99,5 +105,6 @@ def train_gan2d(name, seed=0, steps=4000, *, z_dim=2, width=128, depth=3, batch=
     return tuple(net.eval().requires_grad_(False) for net in (generator, critic))
 
 
-# Plain files of these networks are read wherever this module is imported.
+# Plain files of these networks, and weights with this critic, are read wherever this module is imported.
 FAMILIES.update({cls.family: cls for cls in (PlaneGenerator, PlaneCritic)})
+CRITICS[PlaneCritic.kind] = PlaneCritic

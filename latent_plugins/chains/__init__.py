@@ -12,12 +12,15 @@ from latent_plugins.chains.pcn import pcn
 from latent_plugins.chains.published import online_rejection
 from latent_plugins.chains.rejection import rejection
 from latent_plugins.chains.smc import smc
+from latent_plugins.chains.taught import learned_surrogate, lesson
 
 __all__ = [
     "Chains",
     "autocorrelation_time",
     "effective_sample_size",
     "independence",
+    "learned_surrogate",
+    "lesson",
     "online_rejection",
     "pcn",
     "prior_latents",

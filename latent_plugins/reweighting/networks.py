@@ -7,6 +7,8 @@ import itertools
 
 import torch
 
+from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
+
 INPUTS = ("z", "w")  # what the weight network sees: the latent, or its style
 
 
@@ -134,7 +136,23 @@ class VectorCritic(torch.nn.Module):
         return self.out(self.layers(x.flatten(1))).squeeze(1)
 
 
-CRITICS = {critic.kind: critic for critic in (ImageCritic, VectorCritic)}
+class DiscriminatorCritic(StyleGAN2Discriminator):
+    """An unconditional official discriminator as a critic: images [N, channels, resolution, resolution] → [N].
+
+    Its minibatch statistics make an answer depend on the other images of its group, as in the discriminator's training.
+    """
+
+    kind = StyleGAN2Discriminator.family
+
+    @property
+    def settings(self):
+        return dict(kind=self.kind, **self.init_kwargs)
+
+    def forward(self, x):
+        return super().forward(x).squeeze(1)
+
+
+CRITICS = {critic.kind: critic for critic in (ImageCritic, VectorCritic, DiscriminatorCritic)}
 
 
 def build_weight_network(settings):
@@ -149,6 +167,15 @@ def build_critic(settings):
     if kind not in CRITICS:
         raise ValueError(f"unknown critic {kind!r}; known critics: {', '.join(CRITICS)}")
     return CRITICS[kind](**settings)
+
+
+def critic_of(discriminator):
+    """A DiscriminatorCritic with the weights of a StyleGAN2Discriminator. Raises ValueError for a conditional one."""
+    if discriminator.c_dim:
+        raise ValueError("a discriminator of labelled images is no critic of images alone: take a preset without one")
+    critic = DiscriminatorCritic(**discriminator.init_kwargs)
+    critic.load_state_dict(discriminator.state_dict())
+    return critic
 
 
 def check_critic(critic):

@@ -5,19 +5,50 @@ sup_D E[D(x)] − E_z[w(z) D(G(z))] over 1-Lipschitz D ("Latent reweighting", Is
 """
 
 import torch
+import torch.nn.functional as F
 
 TINY = 1e-12  # keeps the derivative of a norm finite where it vanishes, and means of no weight at all
 
 
-def critic_loss(real, fake, w):
-    """What the critic minimises without its penalty, E[w D(G(z))] / E[w] − E[D(x)], a scalar.
+def distance(real, fake, w):
+    """E[D(x)] − E[w D(G(z))] / E[w], a scalar: the critic's estimate of the distance of data and weighted generator.
 
-    Its negative is the critic's estimate of the distance. The paper leaves E[w] out, which λ1 only keeps near 1; but
-    then a constant added to D would lower the loss as long as the mean differs from 1, and the critic would spend its
-    steps on growing it. Divided by the mean, w is a density relative to the prior, and such a constant changes nothing.
-    With weights that are all zero the first term is zero. real: D(x) [M]; fake: D(G(z)) [N]; w: w(z) [N].
+    The paper leaves E[w] out, which λ1 only keeps near 1; but then a constant added to D would change the estimate as
+    long as the mean differs from 1, and the critic would spend its steps on growing it. Divided by the mean, w is a
+    density relative to the prior, and such a constant changes nothing. With weights that are all zero the second term
+    is zero. real: D(x) [M]; fake: D(G(z)) [N]; w: w(z) [N].
     """
-    return (w * fake).sum() / w.sum().clamp(min=TINY) - real.mean()
+    return real.mean() - weighted_mean(w, fake)
+
+
+def weighted_mean(w, x):
+    """E[w x] / E[w] of w [N] and x [N], zero without any weight."""
+    return (w * x).sum() / w.sum().clamp(min=TINY)
+
+
+def critic_loss(real, fake, w, kind="wasserstein"):
+    """What the critic minimises without its penalty, a scalar. Arguments as in `distance`.
+
+    `wasserstein`: the distance with the other sign. `hinge`: E max(0, 1 − D(x)) + E[w max(0, 1 + D(G(z)))] / E[w], the
+    loss of generators that were trained with it; scores beyond ±1 earn nothing there, so that the critic keeps to what
+    tells single images apart. `logistic`: E softplus(−D(x)) + E[w softplus(D(G(z)))] / E[w], that of StyleGAN's.
+    """
+    return CRITIC_LOSSES[kind](real, fake, w)
+
+
+def hinge_loss(real, fake, w):
+    return (1 - real).relu().mean() + weighted_mean(w, (1 + fake).relu())
+
+
+def logistic_loss(real, fake, w):
+    return F.softplus(-real).mean() + weighted_mean(w, F.softplus(fake))
+
+
+def wasserstein_loss(real, fake, w):
+    return -distance(real, fake, w)
+
+
+CRITIC_LOSSES = {"wasserstein": wasserstein_loss, "hinge": hinge_loss, "logistic": logistic_loss}
 
 
 def gradient_penalty(critic, real, fake, random):
@@ -41,12 +72,16 @@ def rewards(fake):
     return fake - fake.min()
 
 
-def weight_loss(w, reward, lambda1, lambda2, m):
-    """What the weights minimise: −E[w · reward] + λ1 (E w − 1)² + λ2 E max(0, w − m)², a scalar.
+def weight_loss(w, reward, lambda1, lambda2, m, smoothing=0.0):
+    """What the weights minimise, −E[w · reward] + λ1 (E w − 1)² + λ2 E max(0, w − m)² + s σ E (w − 1)², a scalar.
 
     w, reward: [N]. λ1 keeps w a density relative to the prior (self-normalisation), λ2 keeps it below m, whose inverse
-    is the least share of latents that rejection accepts (soft clipping).
+    is the least share of latents that rejection accepts (soft clipping). The last term, where σ is the standard
+    deviation of the batch's rewards, is ours: without it the loss is linear in w between 0 and m, the first direction
+    in which rewards rise drives all weights to these ends, and little is learnt after that; with it w is a regression
+    on the reward, 1/2s wide.
     """
     normalisation = (w.mean() - 1).square()
     clipping = (w - m).clamp(min=0).square().mean()
-    return lambda1 * normalisation + lambda2 * clipping - (w * reward).mean()
+    smoothness = reward.std(correction=0) * (w - 1).square().mean()
+    return lambda1 * normalisation + lambda2 * clipping + smoothing * smoothness - (w * reward).mean()

@@ -29,7 +29,7 @@ from latent_plugins.reweighting.networks import (
     input_dim,
     network_input,
 )
-from latent_plugins.reweighting.objective import critic_loss, gradient_penalty, rewards, weight_loss
+from latent_plugins.reweighting.objective import critic_loss, distance, gradient_penalty, rewards, weight_loss
 from latent_plugins.reweighting.weight_files import WHAT, WeightsError, save_weights
 
 FORMAT = "latent-plugins weights training 1"
@@ -56,10 +56,9 @@ def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, 
 
     Yields a row a step, a dict of the COLUMNS: the number of `step`s done; mean and largest weight, the share of
     latents that rejection would accept and the share of zero weights, over the step's batch; the critic's estimate of
-    the `wasserstein` distance, which is its loss with the other sign, and its `penalty`; the loss of the weights. At
-    the end `weights.npz` is in the folder `outdir`,
-    which must exist (load_weights opens it). Every `snapshot` steps a checkpoint is written there; the same call goes
-    on from it, also with more steps.
+    the `wasserstein` distance and its `penalty`; the loss of the weights. At the end `weights.npz` is in the folder
+    `outdir`, which must exist (load_weights opens it). Every `snapshot` steps a checkpoint is written there; the same
+    call goes on from it, also with more steps.
 
     data: an ImageDataset of the generator's size, or a float tensor [N, C, H, W] in the generator's range. Labels of a
     conditional generator are drawn from an ImageDataset's; the critic sees images alone, whose distribution is that
@@ -135,6 +134,15 @@ def data_fingerprint(data):
     return digest.hexdigest()[:16]
 
 
+def critic_fingerprint(critic):
+    """16 hexadecimal digits that tell critics apart."""
+    digest = hashlib.sha256(json.dumps(critic.settings, sort_keys=True).encode())
+    for name, tensor in sorted(critic.state_dict().items()):
+        digest.update(f"{name}{list(tensor.shape)}".encode())
+        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def real_batches(trainer, workers):
     """For every step that is left the list of its real batches, float32 [batch, C, H, W], on the CPU."""
     schedule, data = trainer.schedule, trainer.data
@@ -142,7 +150,7 @@ def real_batches(trainer, workers):
 
     def indices(number):
         random = torch.Generator().manual_seed(random_key(trainer.seed, number, REAL))
-        return torch.randint(len(data), (schedule.batch,), generator=random)
+        return torch.randint(len(data), (schedule.real_batch,), generator=random)
 
     def batches():
         for first in range(numbers.start, numbers.stop, READ_AHEAD):
@@ -150,7 +158,7 @@ def real_batches(trainer, workers):
             if torch.is_tensor(data):
                 yield from (data[index].float() for index in chosen)
             else:
-                pixels = data.batches(torch.cat(chosen).numpy(), batch=schedule.batch, workers=workers)
+                pixels = data.batches(torch.cat(chosen).numpy(), batch=schedule.real_batch, workers=workers)
                 yield from (images.float() / 127.5 - 1 for images in pixels)
 
     together = batches()
@@ -191,24 +199,26 @@ class Trainer:
         """One update of the critic; its estimate of the distance and its penalty, scalars."""
         random = torch.Generator().manual_seed(random_key(self.seed, number, FOR_CRITIC))
         with torch.no_grad():
-            images, inputs = self.generated(random, 2 * number)
+            images, inputs = self.generated(self.schedule.real_batch, random, 2 * number)
             w = self.weights(inputs)
-        loss = critic_loss(self.critic(real), self.critic(images), w)
+        real_scores, scores = self.critic(real), self.critic(images)
+        loss = critic_loss(real_scores, scores, w, self.schedule.critic_loss)
         penalty = gradient_penalty(self.critic, real, images, random)
         self.critic_opt.zero_grad(set_to_none=True)
         (loss + self.schedule.penalty * penalty).backward()
         self.critic_opt.step()
-        return -loss.detach(), penalty.detach()
+        return distance(real_scores, scores, w).detach(), penalty.detach()
 
     def weights_step(self):
         """One update of the weights on fresh latents; statistics of the batch's weights and the loss, scalars."""
         schedule = self.schedule
         random = torch.Generator().manual_seed(random_key(self.seed, self.step, FOR_WEIGHTS))
         with torch.no_grad():
-            images, inputs = self.generated(random, 2 * self.step + 1)
+            images, inputs = self.generated(schedule.batch, random, 2 * self.step + 1)
             reward = rewards(self.critic(images))
         w = self.weights(inputs)
-        loss = weight_loss(w, reward, schedule.lambda1, schedule.lambda2, schedule.m)
+        smoothing = schedule.smoothing_at(self.step)
+        loss = weight_loss(w, reward, schedule.lambda1, schedule.lambda2, schedule.m, smoothing)
         self.weights_opt.zero_grad(set_to_none=True)
         loss.backward()
         self.weights_opt.step()
@@ -217,9 +227,9 @@ class Trainer:
         accepted = w.clamp(max=schedule.m).mean() / schedule.m
         return w.mean(), w.max(), accepted, (w == 0).float().mean(), loss.detach()
 
-    def generated(self, random, noise):
-        """Images of a batch of prior latents, and what the weight network sees of these. noise: number of its noise."""
-        z, c = (each.to(self.device) for each in self.latents(self.schedule.batch, random))
+    def generated(self, n, random, noise):
+        """Images of n prior latents, and what the weight network sees of these. noise: number of its noise."""
+        z, c = (each.to(self.device) for each in self.latents(n, random))
         with seeded_noise(random_key(self.seed, noise, NOISE), 0, self.device):
             images = self.generator(z, c, noise_mode="random")
         return images, network_input(self.generator, z, c, self.input)
@@ -280,7 +290,7 @@ class Trainer:
         """{name: value} of everything that decides the numbers of a training, the number of its steps aside."""
         fields = dict(network=fingerprint(self.generator), data=data_fingerprint(self.data), seed=self.seed)
         fields.update(dataclasses.asdict(self.schedule), input=self.input)
-        fields["critic"] = "new" if critic is None else fingerprint(critic)
+        fields["critic"] = "new" if critic is None else critic_fingerprint(critic)
         del fields["steps"]
         return json.loads(json.dumps(fields))
 

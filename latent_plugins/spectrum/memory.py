@@ -1,6 +1,7 @@
 """How much a differentiated map keeps alive, and how many rows fit a memory bound."""
 
 import os
+import weakref
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -10,6 +11,9 @@ from torch.utils._pytree import tree_leaves
 PREFERRED_CPU_MEMORY = 1 << 30
 # A Jacobian's entry: in its chunk, in their concatenation, and in float64.
 BYTES_PER_ENTRY = 4 + 4 + 8
+
+# What was measured, by map; a map's chunks are planned for every batch, and measuring takes longer than evaluating one.
+_measured = weakref.WeakKeyDictionary()
 
 
 class _OutputBytes(TorchDispatchMode):
@@ -31,8 +35,20 @@ class _OutputBytes(TorchDispatchMode):
 def bytes_per_row(space_map, x):
     """Bytes that one evaluation of one row of x [N, in] produces in all: bounds what a product with it keeps alive.
 
-    Measured on two rows and one, so that what does not grow with the batch (weights, filters) is left out.
+    Measured on two rows and one, so that what does not grow with the batch (weights, filters) is left out; once for a
+    map and kind of row, if the map can be hashed.
     """
+    try:
+        known = _measured.setdefault(space_map, {})
+    except TypeError:
+        known = {}
+    kind = (x.shape[1], x.dtype, x.device)
+    if kind not in known:
+        known[kind] = _measure_row(space_map, x)
+    return known[kind]
+
+
+def _measure_row(space_map, x):
     totals = []
     for n in (1, 2):
         with _OutputBytes() as counter:

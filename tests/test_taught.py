@@ -1,0 +1,68 @@
+"""Surrogates learn where chains on them go."""
+
+import numpy as np
+import pytest
+import torch
+
+from latent_plugins.chains import learned_surrogate, lesson, pcn, prior_latents
+
+D, RHO = 4, 1.0
+SETTINGS = dict(rho=RHO, domain="gaussian", chains=16, steps=80, labels=200)
+
+
+def identity(z):
+    return z.float()
+
+
+def hill(z):
+    """Log-volume: with ρ = 1 the law is normal with mean (3, 0, …), where the prior hardly comes."""
+    return 3 * torch.as_tensor(z)[:, 0].double()
+
+
+def bent(z):
+    """A log-volume whose slope changes between the prior and where it leads."""
+    x = torch.as_tensor(z)[:, 0].double()
+    return 3 * x - 2 * (x - 1.5).clamp(min=0)
+
+
+def prior(volume, n=150):
+    z = prior_latents(np.arange(n), D, seed=3, domain="gaussian").astype(np.float32)
+    return dict(z=z, volumes=volume(z).numpy())
+
+
+def taught(known, found):
+    return dict(z=np.concatenate([known["z"], found.z]), volumes=np.concatenate([known["volumes"], found.volumes]))
+
+
+def test_a_second_lesson_finds_a_better_surrogate():
+    known = prior(bent)
+    first = lesson(bent, learned_surrogate(identity, **known), D, **SETTINGS, seed=1)
+    assert first.z.shape == (200, D) and first.ends.shape == (16, D)
+    np.testing.assert_allclose(first.volumes, bent(first.z))
+    second = lesson(bent, learned_surrogate(identity, **taught(known, first)), D, **SETTINGS, seed=2)
+    assert first.z[:, 0].mean() > 1  # the prior's mean is 0
+    assert second.error < first.error / 1.5
+    assert f"200 labels, mean log-volume {second.volumes.mean():.2f}" in str(second)
+
+
+def test_lessons_are_a_function_of_the_seed():
+    surrogate = learned_surrogate(identity, **prior(hill), seed=4)
+    a, b, c = (lesson(hill, surrogate, D, **SETTINGS, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(a.z, b.z)
+    assert not np.isin(a.z, c.z).any()
+
+
+def test_corrected_chains_have_the_law_of_the_true_volume():
+    """Mean of N(3, 1) from the last draws of 400 chains: a z-test at 0.001 that the surrogate alone would fail."""
+    off = dict(prior(hill), volumes=prior(hill)["volumes"] * 0.5)  # learned from wrong labels: slope 1.5
+    surrogate = learned_surrogate(identity, **off)
+    z0 = prior_latents(np.arange(400), D, seed=5, domain="gaussian") + [3, 0, 0, 0]
+    options = dict(rho=RHO, steps=40, domain="gaussian", warmup=40, seed=6)
+    alone = pcn(surrogate, z0, **options).z[:, -1, 0].mean()
+    corrected = pcn(hill, z0, surrogate=surrogate, inner=5, **options).z[:, -1, 0].mean()
+    assert abs(corrected - 3) < 3.3 / np.sqrt(400) < abs(alone - 3)
+
+
+def test_more_labels_than_draws_are_refused():
+    with pytest.raises(ValueError, match="641 labels of chains that have 640 draws"):
+        lesson(hill, hill, D, **dict(SETTINGS, labels=641))
