@@ -11,8 +11,8 @@ The experiment is about a GAN with visible samples off the data. Trained to the 
 cut short by a rule that looks at the plain generator alone: learning rate 5e-4, and the longest of 1,000, 2,000 and
 4,000 steps after which the plain distance is still 1.5 times the floor; that is 1,000 for the Swiss roll and 4,000 for
 the Gaussians. DRS, SIR and MH ask a classifier that goes on from the WGAN's critic, DOT the critic itself; it moves
-latents of two dimensions without projection, the sphere being a circle there. The published figures are not shown beside ours: we
-could not verify them.
+latents of two dimensions without projection, the sphere being a circle there. The published figures are not shown
+beside ours: we could not verify them.
 """
 
 import json
