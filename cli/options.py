@@ -196,8 +196,8 @@ atlas_options = apply_options(
             "--labels",
             type=click.IntRange(min=1),
             metavar="N",
-            help="Latents that --method=shared learns its basis from, and hybrid and amortized their predictor.  "
-            "[default: 256; 5000]",
+            help="Latents that --method=shared learns its basis from, hybrid and amortized their predictor; pcn: a "
+            "surrogate for its moves.  [default: 256; 5000; none]",
         ),
         click.option(
             "--min-spearman",

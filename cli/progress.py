@@ -35,12 +35,15 @@ def _shown(items, sizes, total, label, every=20):
 
 
 class Counted:
-    """A callable over rows that prints now and then how many it has computed."""
+    """A callable over rows that prints now and then how many it has computed; otherwise it is the function itself."""
 
     def __init__(self, function, things, every=5):
         self.function, self.things, self.every = function, things, every
         self.done, self.start = 0, time.monotonic()
         self.last = self.start
+
+    def __getattr__(self, name):
+        return getattr(self.function, name)
 
     def __call__(self, rows):
         result = self.function(rows)

@@ -3,6 +3,7 @@
 import torch
 
 from latent_plugins.candidates import PROJECTION, integer_key
+from latent_plugins.predictor import predictor_inputs
 from latent_plugins.spectrum import spectrum
 from latent_plugins.weights import log_volume
 
@@ -31,3 +32,9 @@ class LogVolume:
         sigma = spectrum(self.space_map, x, top_k=self.top_k, method=self.method, generator=directions, **self.options)
         self.evaluations += len(z)
         return log_volume(sigma.cpu().numpy())
+
+    def inputs(self, z):
+        """What a predictor of this volume sees of z [N, z_dim]: float32 [N, F]."""
+        with torch.no_grad():
+            x = self.space_map.enter(torch.as_tensor(z, dtype=torch.float32, device=self.space_map.c.device))
+        return predictor_inputs(self.space_map, x, max_memory=self.options["max_memory"])

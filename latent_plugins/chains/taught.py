@@ -10,9 +10,11 @@ import dataclasses
 import numpy as np
 import torch
 
-from latent_plugins.chains.moves import start
+from latent_plugins.chains.moves import prior_latents, start
 from latent_plugins.chains.pcn import pcn
 from latent_plugins.predictor import fit
+
+LESSONS, INNER = 4, 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,3 +60,19 @@ def lesson(log_volume, surrogate, d, *, rho, domain, chains=64, steps=400, label
     chosen = z.reshape(-1, d)[np.sort(np.random.RandomState(seed).permutation(chains * kept)[:labels])]
     truth, guess = (np.asarray(function(torch.from_numpy(chosen))) for function in (log_volume, surrogate))
     return Lesson(chosen, truth, z[:, -1], float(np.nanstd(guess - truth)))
+
+
+def taught_surrogate(log_volume, inputs, d, *, rho, domain, labels, lessons=LESSONS, seed=0):
+    """(surrogate, [Lesson]) of `labels` latents of the prior and as many again from `lessons` lessons.
+
+    Arguments and errors as in learned_surrogate and lesson.
+    """
+    z = prior_latents(np.arange(labels), d, seed=seed, domain=domain).astype(np.float32)
+    volumes, learned = np.asarray(log_volume(torch.from_numpy(z))), []
+    for number in range(lessons):
+        surrogate = learned_surrogate(inputs, z, volumes, seed=seed)
+        share = -(-labels // lessons)
+        found = lesson(log_volume, surrogate, d, rho=rho, domain=domain, labels=share, seed=seed + number)
+        z, volumes = np.concatenate([z, found.z]), np.concatenate([volumes, found.volumes])
+        learned.append(found)
+    return learned_surrogate(inputs, z, volumes, seed=seed), learned
