@@ -5,8 +5,9 @@
 
 On the embedded network. Volumes are so uneven in pixel space that resampling an atlas draws little more than its
 largest ones. The chains draw from prior × volume^rho itself: a surrogate learns the log-volume from --labels candidates
-of the atlas and, in --lessons, where chains on it go; then a step of a chain is --inner moves by the surrogate and one
-correction by the true volume. The last lesson is what the chains see in their warm-up; nothing is learned after that.
+of the atlas and, in --lessons, where chains on it go; then a step of a chain is 100 moves by the surrogate, every other
+time 3, and one correction by the true volume, and every other step is a draw. The last lesson is what the chains see in
+their warm-up; nothing is learned after that.
 
 Prints split R-hat and effective sample size of the log-volume and of projections of z, then FID, precision, recall,
 density and coverage of the chains' draws, of resampling with the same top-k, and of the prior, with as many images
@@ -29,7 +30,7 @@ from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas import open_atlas
 from latent_plugins.chains.diagnostics import Chains
 from latent_plugins.chains.pcn import pcn
-from latent_plugins.chains.taught import learned_surrogate, lesson
+from latent_plugins.chains.taught import INNER, learned_surrogate, lesson
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.predictor import predictor_inputs
@@ -38,7 +39,7 @@ from latent_plugins.samplers.base import Latents, Sampler
 from latent_plugins.spaces import get_space
 from latent_plugins.volume import LogVolume
 
-WARMUP, BLOCK = 20, 10  # steps before the first that counts; steps between two checkpoints
+WARMUP, BLOCK = 40, 10  # steps before the first that counts; draws between two checkpoints
 BETA = 0.3  # step size that the warm-up starts from
 LEAST_ESS = 0.2  # draws are thinned until their effective sample size is this share of them
 METRICS = "fid{n}_full,pr{n}k3_full,dc{n}k5_full"
@@ -92,9 +93,9 @@ def labels_of(atlas, top_k, n, log_volume, inputs, folder, *, rho, domain, lesso
     return known, ends
 
 
-def run_chains(log_volume, surrogate_of, known, z0, folder, *, rho, domain, draws, inner):
+def run_chains(log_volume, surrogate_of, known, z0, folder, *, rho, domain, draws):
     """The Chains of `draws` draws, block by block."""
-    options = dict(rho=rho, domain=domain, inner=inner)
+    options = dict(rho=rho, domain=domain, inner=INNER)
 
     def warm_up():
         surrogate = surrogate_of(known)
@@ -114,7 +115,15 @@ def run_chains(log_volume, surrogate_of, known, z0, folder, *, rho, domain, draw
 
         def block(at=at, number=number):
             found = pcn(
-                log_volume, at, steps=BLOCK, warmup=0, beta=beta, seed=number + 1, surrogate=surrogate, **options
+                log_volume,
+                at,
+                steps=BLOCK * len(INNER),
+                thin=len(INNER),
+                warmup=0,
+                beta=beta,
+                seed=number + 1,
+                surrogate=surrogate,
+                **options,
             )
             return dict(
                 z=found.z, volumes=found.log_volume, acceptance=found.acceptance, beta=found.beta,
@@ -154,10 +163,9 @@ def thinned(chains):
 @click.option("--labels", type=int, default=3000, show_default=True)
 @click.option("--lessons", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--chains", "width", type=click.IntRange(2, 64), default=16, show_default=True)
-@click.option("--draws", type=click.IntRange(8), default=480, show_default=True, help="Draws a chain.")
-@click.option("--inner", type=click.IntRange(2), default=100, show_default=True)
+@click.option("--draws", type=click.IntRange(8), default=400, show_default=True, help="Draws a chain.")
 @click.option("--images", type=int, help="Images a row of the table.  [default: all draws after thinning]")
-def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws, inner, images):
+def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws, images):
     outdir.mkdir(parents=True, exist_ok=True)
     generator, _, entry = open_network(default_name(), "cpu", False)
     space, atlas = get_space(generator, "pixel"), open_atlas(atlas_folder)
@@ -171,7 +179,7 @@ def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws, inner,
     )
     chains = run_chains(
         log_volume, lambda found: learned_surrogate(inputs, **found), known, ends[:width], outdir,
-        rho=rho, domain=space.domain, draws=draws, inner=inner,
+        rho=rho, domain=space.domain, draws=draws,
     )  # fmt: skip
     kept, every = thinned(chains)
     z = kept.z.swapaxes(0, 1).reshape(-1, generator.z_dim)[:images]  # neighbours belong to different chains

@@ -62,6 +62,7 @@ KINDS = {
     "annealed": dict(anneal=0.5),
     "delayed acceptance": dict(surrogate=poor_surrogate),
     "inner moves": dict(surrogate=poor_surrogate, inner=4),
+    "inner moves in turn": dict(surrogate=poor_surrogate, inner=(5, 1)),
     "hamiltonian": dict(gradient=poor_gradient, leaps=3),
     "langevin": dict(gradient=poor_gradient),
     "delayed hamiltonian": dict(gradient=poor_gradient, surrogate=poor_surrogate, leaps=2),
@@ -564,6 +565,8 @@ def test_inner_moves_need_a_surrogate_and_spare_true_volumes():
     options = dict(rho=1.0, steps=10, warmup=0, domain="gaussian")
     with pytest.raises(ValueError, match="inner moves need a surrogate, and number at least 1, not 3"):
         pcn(spline_log_volume, z0, **options, inner=3)
+    with pytest.raises(ValueError, match="number at least 1, not 3, 0"):
+        pcn(spline_log_volume, z0, **options, surrogate=poor_surrogate, inner=(3, 0))
     # With the truth for a surrogate every correction is certain, and ten steps of twenty moves cost ten volumes.
     perfect = pcn(spline_log_volume, z0, **options, surrogate=spline_log_volume, inner=20)
     assert perfect.corrected == pytest.approx(1) and perfect.evaluations <= 50 + 10 * 50

@@ -24,7 +24,7 @@ from latent_plugins.reweighting.training import RESULT
 
 SCHEDULE = dataclasses.replace(PRESETS["discriminator"], critic_loss="hinge")
 STEPS = SCHEDULE.steps
-SHOWN = 250  # steps that a line of the log is the mean of
+SHOWN = 25  # steps that a line of the log is the mean of
 COLUMNS = ("mean_weight", "max_weight", "acceptance", "zero_share", "wasserstein", "penalty")
 
 

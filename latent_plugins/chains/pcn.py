@@ -41,9 +41,10 @@ class Kernel:
     approximation", Christen and Fox 2005). gradient: callable z → ∇ surrogate log-volume [N, d] for Hamiltonian moves
     of `leaps` leaps; None: the autoregressive move. inner: moves by the surrogate alone between two corrections by the
     true volume ("Monte Carlo Strategies in Scientific Computing", Liu 2001, the surrogate transition rule), which cost
-    next to nothing where the surrogate is cheap. spread: standard deviation of the log of a chain's step size, drawn
-    anew in every step. `evaluations` counts true volumes; `corrections` are the mean chances of acceptance by them
-    after inner moves.
+    next to nothing where the surrogate is cheap; several numbers take turns from step to step. Where the surrogate says
+    far too little, a long way is hardly ever accepted, but a short one is, on which its error changes little. spread:
+    standard deviation of the log of a chain's step size, drawn anew in every step. `evaluations` counts true volumes;
+    `corrections` are the mean chances of acceptance by them after inner moves.
     """
 
     log_volume: object
@@ -53,7 +54,7 @@ class Kernel:
     gradient: object = None
     leaps: int = 1
     spread: float = 0.3
-    inner: int = 1
+    inner: int | tuple = 1
     evaluations: int = 0
     corrections: list = dataclasses.field(default_factory=list)
 
@@ -61,8 +62,10 @@ class Kernel:
         check_domain(self.domain)
         if self.leaps < 1:
             raise ValueError(f"a Hamiltonian move makes at least one leap, not {self.leaps}")
-        if self.inner < 1 or (self.inner > 1 and self.surrogate is None):
-            raise ValueError(f"inner moves need a surrogate, and number at least 1, not {self.inner}")
+        self.inner = (self.inner,) if np.ndim(self.inner) == 0 else tuple(self.inner)
+        if not self.inner or min(self.inner) < 1 or (self.inner != (1,) and self.surrogate is None):
+            told = ", ".join(map(str, self.inner)) or "none"
+            raise ValueError(f"inner moves need a surrogate, and number at least 1, not {told}")
 
     def enter(self, z):
         """The State at z [n, d]. Raises ValueError for z that is no finite matrix."""
@@ -78,7 +81,7 @@ class Kernel:
 
         chains: their numbers [n]; beta: step sizes [n] in (0, 1].
         """
-        if self.inner > 1:
+        if self.inner != (1,):
             return self._surrogate_steps(state, chains, number, rho, beta)
         noise, z, ratio, promoted = self._proposed(state.z, chains, number, rho, beta)
         guess = self._guesses(z)
@@ -90,14 +93,14 @@ class Kernel:
 
     def _surrogate_steps(self, state, chains, number, rho, beta):
         """`inner` moves that leave p·surrogate^ρ in balance, and one correction of the whole way."""
-        z, guess, chance = state.z.copy(), state.guess.copy(), 0.0
-        for inner in range(self.inner):
-            noise, proposed, ratio, usable = self._proposed(z, chains, number * self.inner + inner, rho, beta)
+        z, guess, chance, moves = state.z.copy(), state.guess.copy(), 0.0, self.inner[number % len(self.inner)]
+        for move in range(moves):
+            noise, proposed, ratio, usable = self._proposed(z, chains, number * max(self.inner) + move, rho, beta)
             hoped = self._guesses(proposed)
             ratio = np.where(usable, ratio + rho * (hoped - guess), -np.inf)
             accepted = np.log(noise.promote) < ratio
             z[accepted], guess[accepted] = proposed[accepted], hoped[accepted]
-            chance = chance + np.exp(np.minimum(ratio, 0.0)) / self.inner
+            chance = chance + np.exp(np.minimum(ratio, 0.0)) / moves
         moved = (z != state.z).any(axis=1)
         corrected = self._corrected(state, z, guess, -rho * (guess - state.guess), moved, rho, noise)
         self.corrections.append(corrected.mean())

@@ -14,7 +14,8 @@ from latent_plugins.chains.moves import prior_latents, start
 from latent_plugins.chains.pcn import pcn
 from latent_plugins.predictor import fit
 
-LESSONS, INNER = 4, 100
+LESSONS = 4
+INNER = (100, 3)  # moves by the surrogate between two corrections, in turn
 
 
 @dataclasses.dataclass(frozen=True)

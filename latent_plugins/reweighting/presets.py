@@ -11,13 +11,13 @@ class Schedule:
     """Numbers of a training. The defaults are the MNIST ones.
 
     From the paper ("Latent reweighting", Issenhuth et al. 2022, MNIST): `hidden` layers of the weight network, `m`,
-    `lambda1`, `lambda2`, the learning rates and Adam's `betas`, `critic_steps` per step of the weights. Of WGAN-GP:
-    `penalty`, the weight of the gradient penalty. Ours: `critic_loss`, one of CRITIC_LOSSES, best as the generator was
-    trained; `batch`, and `critic_batch` where it is not 0, for the critic's steps; `smoothing`, the weight that
-    E (w − 1)² starts with in the loss of the weights, in standard deviations of the rewards, and `smoothing_steps`,
-    over which it falls to zero; the critic's `channel_base` and `channel_max`; `ema`, the share of the averaged weight
-    network that a step keeps; `steps`; and when to give up: the mean weight was below `least_mean` or above
-    `greatest_mean` for `patience` steps.
+    `lambda1`, `lambda2`, the learning rates and Adam's `betas`; a step is `critic_steps` updates of the critic and
+    `weights_steps` of the weights, the latter 1 in the paper. Of WGAN-GP: `penalty`, the weight of the gradient
+    penalty. Ours: `critic_loss`, one of CRITIC_LOSSES, best as the generator was trained; `batch`, and `critic_batch`
+    where it is not 0, for the critic's steps; `smoothing`, the weight that E (w − 1)² starts with in the loss of the
+    weights, in standard deviations of the rewards, and `smoothing_steps`, over which it falls to zero; the critic's
+    `channel_base` and `channel_max`; `ema`, the share of the averaged weight network that an update keeps; `steps`; and
+    when to give up: the mean weight was below `least_mean` or above `greatest_mean` for `patience` steps.
 
     Raises ValueError for a number that makes no sense.
     """
@@ -30,6 +30,7 @@ class Schedule:
     weights_lr: float = 1e-4
     betas: tuple = (0.5, 0.5)
     critic_steps: int = 1
+    weights_steps: int = 1
     penalty: float = 10.0
     critic_loss: str = "wasserstein"
     batch: int = 64
@@ -51,7 +52,15 @@ class Schedule:
             _check(self, name, lambda x: 0 <= x < math.inf, "zero or a positive number")
         for name in ("critic_lr", "weights_lr"):
             _check(self, name, lambda x: 0 < x < math.inf, "a positive number")
-        for name in ("critic_steps", "steps", "patience", "channel_base", "channel_max", "smoothing_steps"):
+        for name in (
+            "critic_steps",
+            "weights_steps",
+            "steps",
+            "patience",
+            "channel_base",
+            "channel_max",
+            "smoothing_steps",
+        ):
             _check(self, name, lambda x: x >= 1, "1 or more")
         _check(self, "batch", lambda x: x >= 2, "2 or more, since rewards are relative to the batch")
         _check(self, "critic_batch", lambda x: x >= 0, "1 or more, or 0 for that of the weights")
@@ -83,7 +92,16 @@ PRESETS = {
     "progan-celeba": Schedule(batch=32, channel_base=4096, channel_max=256, steps=40_000),
     "stylegan2-church": Schedule(batch=16, channel_base=8192, channel_max=512, steps=60_000),
     "discriminator": Schedule(
-        critic_lr=1e-5, weights_lr=1e-3, betas=(0.9, 0.99), critic_loss="logistic", batch=256, critic_batch=32,
-        smoothing=1.6, smoothing_steps=8000, ema=0.998,
+        critic_lr=1e-5,
+        weights_lr=1e-3,
+        betas=(0.9, 0.99),
+        weights_steps=10,
+        critic_loss="logistic",
+        batch=256,
+        critic_batch=32,
+        smoothing=1.6,
+        smoothing_steps=800,
+        ema=0.998,
+        steps=1000,
     ),
-}  # fmt: skip
+}

@@ -185,11 +185,13 @@ class Trainer:
         self.identity = self._identity(critic)
 
     def train_step(self, batches):
-        """One step of the weights after one of the critic for each of the real `batches`; the log row."""
+        """Updates of the weights after one of the critic for each of the real `batches`; the log row."""
         for k, real in enumerate(batches):
             number = self.step * self.schedule.critic_steps + k
             critic_figures = self.critic_step(real.to(self.device), number)
-        figures = torch.stack([*self.weights_step(), *critic_figures]).tolist()
+        for k in range(self.schedule.weights_steps):
+            weight_figures = self.weights_step(self.step * self.schedule.weights_steps + k)
+        figures = torch.stack([*weight_figures, *critic_figures]).tolist()
         self.step += 1
         names = ("mean_weight", "max_weight", "acceptance", "zero_share", "weight_loss")
         row = dict(zip([*names, "wasserstein", "penalty"], figures), step=self.step)
@@ -209,12 +211,12 @@ class Trainer:
         self.critic_opt.step()
         return distance(real_scores, scores, w).detach(), penalty.detach()
 
-    def weights_step(self):
+    def weights_step(self, number):
         """One update of the weights on fresh latents; statistics of the batch's weights and the loss, scalars."""
         schedule = self.schedule
-        random = torch.Generator().manual_seed(random_key(self.seed, self.step, FOR_WEIGHTS))
+        random = torch.Generator().manual_seed(random_key(self.seed, number, FOR_WEIGHTS))
         with torch.no_grad():
-            images, inputs = self.generated(schedule.batch, random, 2 * self.step + 1)
+            images, inputs = self.generated(schedule.batch, random, 2 * number + 1)
             reward = rewards(self.critic(images))
         w = self.weights(inputs)
         smoothing = schedule.smoothing_at(self.step)
@@ -222,7 +224,7 @@ class Trainer:
         self.weights_opt.zero_grad(set_to_none=True)
         loss.backward()
         self.weights_opt.step()
-        self.update_average()
+        self.update_average(number)
         w = w.detach()
         accepted = w.clamp(max=schedule.m).mean() / schedule.m
         return w.mean(), w.max(), accepted, (w == 0).float().mean(), loss.detach()
@@ -242,9 +244,9 @@ class Trainer:
         return z, self.data.label_batch(torch.randint(len(self.data), (n,), generator=random).numpy())
 
     @torch.no_grad()
-    def update_average(self):
+    def update_average(self, number):
         # Early on, an average over fewer steps, so that the initial network is soon forgotten.
-        keep = min(self.schedule.ema, (1 + self.step) / (10 + self.step))
+        keep = min(self.schedule.ema, (1 + number) / (10 + number))
         for average, current in zip(self.average.parameters(), self.weights.parameters()):
             average.lerp_(current, 1 - keep)
 

@@ -17,13 +17,13 @@ class PCNSampler(Sampler):
     """Draws from p(z)·volume(z)^ρ by preconditioned Crank–Nicolson Metropolis chains (`latent_plugins.chains.pcn`).
 
     Seed s is the end of chain s after `steps` steps, half of them warm-up, in which ρ rises from 0: a function of the
-    seed alone. A bulk sample is taken from 64 chains, every tenth step after the warm-up (with `labels`, every step).
+    seed alone. A bulk sample is taken from 64 chains, every tenth step after the warm-up (with `labels`, every other).
     `report` tells of the last draw: acceptance, β, the volumes computed, split R̂ and effective sample size; an R̂ well
     above 1 asks for more steps.
 
     With `labels` a surrogate is taught first, by the true volumes of so many latents of the prior and as many of where
-    chains on it go; then a step is 100 moves by the surrogate and one correction by the true volume: the same law at a
-    fraction of the cost where volumes are expensive and uneven.
+    chains on it go; then a step is 100 moves by the surrogate, every other time 3, and one correction by the true
+    volume: the same law at a fraction of the cost where volumes are expensive and uneven.
 
     volumes: function of a class index (None without classes) to a callable z [N, z_dim] → log-volume [N], for `labels`
     a LogVolume or one with its `inputs`; domain: `sphere` or `gaussian`, by default what suits the family. Raises
@@ -65,7 +65,7 @@ class PCNSampler(Sampler):
         def thinned(label, rows):
             number = min(CHAINS, len(rows))
             draws = -(-len(rows) // number)
-            thin = 1 if self.labels else THIN
+            thin = len(INNER) if self.labels else THIN
             chains = self._run(label, np.arange(number), seed=seed, kept=thin * draws, thin=thin)
             # One draw of every chain after the other, so that neighbours belong to different chains.
             z, volumes = chains.z.swapaxes(0, 1), chains.log_volume.T
