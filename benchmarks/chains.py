@@ -10,9 +10,9 @@ time 3, and one correction by the true volume, and every other step is a draw. T
 their warm-up; nothing is learned after that.
 
 Prints split R-hat and effective sample size of the log-volume and of projections of z, then FID, precision, recall,
-density and coverage of the chains' draws, of resampling with the same top-k, and of the prior, with as many images
-each, in the features of the embedded classifier. An interrupted run goes on from --outdir. The last line is one JSON
-object.
+density and coverage of the chains' draws, of resampling with the same top-k, and of the prior, with as many thousands
+of images each, in the features of the embedded classifier. An interrupted run goes on from --outdir. The last line is
+one JSON object.
 """
 
 import json
@@ -42,7 +42,7 @@ from latent_plugins.volume import LogVolume
 WARMUP, BLOCK = 40, 10  # steps before the first that counts; draws between two checkpoints
 BETA = 0.3  # step size that the warm-up starts from
 LEAST_ESS = 0.2  # draws are thinned until their effective sample size is this share of them
-METRICS = "fid{n}_full,pr{n}k3_full,dc{n}k5_full"
+METRICS = "fid{n}k_full,pr{n}k3_full,dc{n}k5_full"  # of n thousand images
 
 
 class Drawn(Sampler):
@@ -57,7 +57,7 @@ class Drawn(Sampler):
         return Latents(self.z[torch.as_tensor(seeds)], torch.zeros(len(seeds), 0))
 
     def sample(self, n, generator, c=None):
-        return self.draw(np.arange(n))
+        return self.draw(np.arange(n) % len(self.z))  # images are made in whole batches, and the last one is cut off
 
 
 def cached(path, make):
@@ -163,9 +163,8 @@ def thinned(chains):
 @click.option("--labels", type=int, default=3000, show_default=True)
 @click.option("--lessons", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--chains", "width", type=click.IntRange(2, 64), default=16, show_default=True)
-@click.option("--draws", type=click.IntRange(8), default=400, show_default=True, help="Draws a chain.")
-@click.option("--images", type=int, help="Images a row of the table.  [default: all draws after thinning]")
-def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws, images):
+@click.option("--draws", type=click.IntRange(8), default=350, show_default=True, help="Draws a chain.")
+def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws):
     outdir.mkdir(parents=True, exist_ok=True)
     generator, _, entry = open_network(default_name(), "cpu", False)
     space, atlas = get_space(generator, "pixel"), open_atlas(atlas_folder)
@@ -182,12 +181,17 @@ def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws, images
         rho=rho, domain=space.domain, draws=draws,
     )  # fmt: skip
     kept, every = thinned(chains)
-    z = kept.z.swapaxes(0, 1).reshape(-1, generator.z_dim)[:images]  # neighbours belong to different chains
+    z = kept.z.reshape(-1, generator.z_dim)
+    thousands = len(z) // 1000
+    if not thousands:
+        print(f"{len(z)} draws are too few for images in thousands: give more --draws")
+        return
+    z = z[np.linspace(0, len(z), 1000 * thousands, endpoint=False).astype(int)]
     resampled = create_sampler("polarity", generator, atlas=atlas, rho=rho, top_k=top_k)
     told = resampled.degeneracy()
     print(f"\nevery {every} draws: {kept}; {100 * chains.corrected:.0f} % of the inner moves' ends accepted")
     print(f"resampling {len(atlas.log_volume(top_k))} candidates: {told}")
-    metrics = parse_metrics(METRICS.format(n=len(z)))
+    metrics = parse_metrics(METRICS.format(n=thousands))
     detectors, real = open_detectors(metrics, (), None, entry, device="cpu"), open_real(metrics, generator, None, entry)
     rows = {"chains": Drawn(z), "resampling": resampled, "prior": create_sampler("prior", generator)}
     table = {}

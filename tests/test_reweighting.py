@@ -24,7 +24,7 @@ from latent_plugins.reweighting.networks import (
     build_weight_network,
 )
 from latent_plugins.reweighting.objective import critic_loss, distance, gradient_penalty, rewards, weight_loss
-from latent_plugins.reweighting.training import COLUMNS, steps_done
+from latent_plugins.reweighting.training import COLUMNS, Trainer, steps_done
 from latent_plugins.reweighting.weight_files import save_weights
 
 SMALL = Schedule(hidden=(16, 16), batch=8, channel_base=64, steps=12)
@@ -488,3 +488,12 @@ def test_a_training_goes_on_from_a_given_critic(tmp_path, tiny, pictures):
         train(tiny, pictures, schedule, outdir=tmp_path / "a")
     with pytest.raises(ValueError, match="class Linear: give one of a kind in image, vector"):
         train(tiny, pictures, schedule, outdir=tmp_path, critic=torch.nn.Linear(1, 1))
+
+
+def test_a_step_makes_as_many_updates_as_the_schedule_says(tmp_path, tiny, pictures, monkeypatch):
+    """With a critic that stands still, two steps of three updates are six steps of one."""
+    monkeypatch.setattr(Trainer, "critic_step", lambda self, real, number: (torch.zeros(()), torch.zeros(())))
+    for name, count, steps in (("a", 3, 2), ("b", 1, 6)):
+        run(tiny, pictures, tmp_path / name, dataclasses.replace(SMALL, weights_steps=count, steps=steps))
+    a, b = (load_weights(tmp_path / name / "weights.npz").weight_network.state_dict() for name in "ab")
+    assert all(torch.equal(a[name], b[name]) for name in a)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.chains import LEAST_ESS, joined, thinned
 from latent_plugins.chains import learned_surrogate, lesson, pcn, prior_latents
 
 D, RHO = 4, 1.0
@@ -66,3 +67,18 @@ def test_corrected_chains_have_the_law_of_the_true_volume():
 def test_more_labels_than_draws_are_refused():
     with pytest.raises(ValueError, match="641 labels of chains that have 640 draws"):
         lesson(hill, hill, D, **dict(SETTINGS, labels=641))
+
+
+def test_draws_are_thinned_until_enough_of_them_are_independent():
+    """Autoregressive chains in two blocks: an autocorrelation time of (1 + 0.9) / (1 − 0.9) = 19 draws."""
+    random = np.random.RandomState(0)
+    z = random.randn(8, 600, D).astype(np.float32)
+    for t in range(1, z.shape[1]):
+        z[:, t] = 0.9 * z[:, t - 1] + (1 - 0.9**2) ** 0.5 * z[:, t]
+    known = dict(acceptance=np.full(8, 0.3), beta=np.full(8, 0.2), corrected=0.5, evaluations=5)
+    chains = joined([dict(z=part, volumes=part[:, :, 0], **known) for part in (z[:, :200], z[:, 200:])])
+    assert chains.z.shape == z.shape and chains.evaluations == 10
+    assert chains.ess.min() < LEAST_ESS * 8 * 600
+    kept, every = thinned(chains)
+    assert 2 <= every <= 8 and kept.ess.min() >= LEAST_ESS * kept.log_volume.size
+    np.testing.assert_array_equal(kept.z, z[:, every - 1 :: every])
