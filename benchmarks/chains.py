@@ -11,8 +11,8 @@ their warm-up; nothing is learned after that.
 
 Prints split R-hat and effective sample size of the log-volume and of projections of z, then FID, precision, recall,
 density and coverage of the chains' draws, of resampling with the same top-k, and of the prior, with as many thousands
-of images each, in the features of the embedded classifier. An interrupted run goes on from --outdir. The last line is
-one JSON object.
+of images each, in the features of the embedded classifier. An interrupted run goes on from --outdir. 64 draws stand in
+draws.png there. The last line is one JSON object.
 """
 
 import json
@@ -33,6 +33,7 @@ from latent_plugins.chains.pcn import pcn
 from latent_plugins.chains.taught import INNER, learned_surrogate, lesson
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
+from latent_plugins.plotting import as_bytes, image_grid, save_png
 from latent_plugins.predictor import predictor_inputs
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.base import Latents, Sampler
@@ -187,6 +188,10 @@ def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws):
         print(f"{len(z)} draws are too few for images in thousands: give more --draws")
         return
     z = z[np.linspace(0, len(z), 1000 * thousands, endpoint=False).astype(int)]
+    pictured = torch.from_numpy(z[np.linspace(0, len(z), 64, endpoint=False).astype(int)])
+    with torch.no_grad():
+        images = as_bytes(generator(pictured, torch.zeros(64, 0)))
+    save_png(image_grid(images.permute(0, 2, 3, 1).numpy(), 8), outdir / "draws.png")
     resampled = create_sampler("polarity", generator, atlas=atlas, rho=rho, top_k=top_k)
     told = resampled.degeneracy()
     print(f"\nevery {every} draws: {kept}; {100 * chains.corrected:.0f} % of the inner moves' ends accepted")
