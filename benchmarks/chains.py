@@ -34,7 +34,6 @@ from latent_plugins.chains.taught import INNER, learned_surrogate, lesson
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import as_bytes, image_grid, save_png
-from latent_plugins.predictor import predictor_inputs
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.base import Latents, Sampler
 from latent_plugins.spaces import get_space
@@ -71,7 +70,18 @@ def cached(path, make):
         return {name: found[name] for name in found.files}
 
 
-def labels_of(atlas, top_k, n, log_volume, inputs, folder, *, rho, domain, lessons):
+def check_folder(folder, settings):
+    """Raise a click error for a folder that a run with other settings has begun to fill."""
+    path = folder / "settings.json"
+    if not path.exists():
+        with atomic_output(path) as temporary:
+            temporary.write_text(json.dumps(settings))
+    found = json.loads(path.read_text())
+    if found != settings:
+        raise click.ClickException(f"{folder} holds a run with {found}, not {settings}: choose another --outdir")
+
+
+def labels_of(atlas, top_k, n, log_volume, folder, *, rho, domain, lessons):
     """({z, volumes} to learn from, ends of the last lesson's chains)."""
     z = atlas.latents(np.arange(n))
     known = dict(z=z.numpy() if torch.is_tensor(z) else z, volumes=atlas.log_volume(top_k)[:n])
@@ -80,7 +90,12 @@ def labels_of(atlas, top_k, n, log_volume, inputs, folder, *, rho, domain, lesso
 
         def teach(known=known, number=number):
             found = lesson(
-                log_volume, learned_surrogate(inputs, **known), z.shape[1], rho=rho, domain=domain, seed=number
+                log_volume,
+                learned_surrogate(log_volume.inputs, **known),
+                z.shape[1],
+                rho=rho,
+                domain=domain,
+                seed=number,
             )
             return dict(z=found.z, volumes=found.volumes, ends=found.ends, error=found.error)
 
@@ -170,15 +185,10 @@ def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws):
     generator, _, entry = open_network(default_name(), "cpu", False)
     space, atlas = get_space(generator, "pixel"), open_atlas(atlas_folder)
     log_volume = LogVolume(space, top_k, method="subspace")
-
-    def inputs(z):
-        return predictor_inputs(space, space.enter(z))
-
-    known, ends = labels_of(
-        atlas, top_k, labels, log_volume, inputs, outdir, rho=rho, domain=space.domain, lessons=lessons
-    )
+    check_folder(outdir, dict(atlas=atlas_folder, rho=rho, top_k=top_k, labels=labels, lessons=lessons, chains=width))
+    known, ends = labels_of(atlas, top_k, labels, log_volume, outdir, rho=rho, domain=space.domain, lessons=lessons)
     chains = run_chains(
-        log_volume, lambda found: learned_surrogate(inputs, **found), known, ends[:width], outdir,
+        log_volume, lambda found: learned_surrogate(log_volume.inputs, **found), known, ends[:width], outdir,
         rho=rho, domain=space.domain, draws=draws,
     )  # fmt: skip
     kept, every = thinned(chains)

@@ -35,15 +35,17 @@ def _shown(items, sizes, total, label, every=20):
 
 
 class Counted:
-    """A callable over rows that prints now and then how many it has computed; otherwise it is the function itself."""
+    """A callable over rows that prints now and then how many it has computed."""
 
     def __init__(self, function, things, every=5):
         self.function, self.things, self.every = function, things, every
         self.done, self.start = 0, time.monotonic()
         self.last = self.start
 
-    def __getattr__(self, name):
-        return getattr(self.function, name)
+    @property
+    def inputs(self):
+        """That of a LogVolume."""
+        return self.function.inputs
 
     def __call__(self, rows):
         result = self.function(rows)
