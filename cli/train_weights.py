@@ -74,7 +74,7 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     generator, source, _ = open_network(network, device, allow_code)
     steps = steps or schedule.steps
     images = open_data(data, generator)
-    critic = critic_of(load_network(source, key="D")) if preset == OWN_CRITIC else None
+    critic = own_critic(source) if preset == OWN_CRITIC else None
     rows = train(
         generator,
         images,
@@ -94,6 +94,17 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     finally:
         draw_chart(outdir)
     summarize(outdir / RESULT, network)
+
+
+def own_critic(source):
+    """The discriminator in the network's own file as a critic; a click error where there is none of use."""
+    try:
+        return critic_of(load_network(source, key="D"))
+    except ValueError as error:
+        raise click.ClickException(
+            f"--preset={OWN_CRITIC} needs an official file with the network's own discriminator: give another preset, "
+            f"which starts with a new critic ({error})"
+        ) from None
 
 
 def open_data(path, generator):

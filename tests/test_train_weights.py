@@ -97,7 +97,8 @@ def test_the_critic_goes_on_from_the_discriminator_of_the_network(tmp_path, worl
     assert not torch.equal(weights.critic(images), expected)
     # A network file without one, or with one of labelled images, is refused before anything is written.
     refused = run(*world, "--preset=discriminator", "--outdir", tmp_path / "none", fails=True)
-    assert "has no network under 'D'" in refused and not list((tmp_path / "none").glob("*.npz"))
+    assert "--preset=discriminator needs an official file" in refused and "has no network under 'D'" in refused
+    assert not list((tmp_path / "none").glob("*.npz"))
     conditional = StyleGAN2Discriminator(c_dim=3, **size, channel_base=64, channel_max=8)
     with pytest.raises(ValueError, match="labelled images"):
         critic_of(conditional)
