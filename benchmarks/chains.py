@@ -83,8 +83,8 @@ def check_folder(folder, settings):
 
 def labels_of(atlas, top_k, n, log_volume, folder, *, rho, domain, lessons):
     """({z, volumes} to learn from, ends of the last lesson's chains)."""
-    z = atlas.latents(np.arange(n))
-    known = dict(z=z.numpy() if torch.is_tensor(z) else z, volumes=atlas.log_volume(top_k)[:n])
+    z = atlas.latents(np.arange(n)).numpy()
+    known = dict(z=z, volumes=atlas.log_volume(top_k)[:n])
     ends = None
     for number in range(lessons):
 

@@ -17,7 +17,7 @@ import torch
 
 from latent_plugins.array_files import read_arrays, read_header, write_arrays
 from latent_plugins.candidates import CHOICE, integer_key
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.fingerprint import fingerprint, weights_fingerprint
 from latent_plugins.metrics.generated import seeded_noise
 from latent_plugins.reweighting.networks import (
     WeightNetwork,
@@ -131,15 +131,6 @@ def data_fingerprint(data):
         return data.fingerprint()
     digest = hashlib.sha256(str(list(data.shape)).encode())
     digest.update(data.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def critic_fingerprint(critic):
-    """16 hexadecimal digits that tell critics apart."""
-    digest = hashlib.sha256(json.dumps(critic.settings, sort_keys=True).encode())
-    for name, tensor in sorted(critic.state_dict().items()):
-        digest.update(f"{name}{list(tensor.shape)}".encode())
-        digest.update(tensor.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -292,7 +283,7 @@ class Trainer:
         """{name: value} of everything that decides the numbers of a training, the number of its steps aside."""
         fields = dict(network=fingerprint(self.generator), data=data_fingerprint(self.data), seed=self.seed)
         fields.update(dataclasses.asdict(self.schedule), input=self.input)
-        fields["critic"] = "new" if critic is None else critic_fingerprint(critic)
+        fields["critic"] = "new" if critic is None else weights_fingerprint(critic, critic.settings)
         del fields["steps"]
         return json.loads(json.dumps(fields))
 
