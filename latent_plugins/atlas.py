@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latent_plugins import atlas_build, weights
+from latent_plugins import atlas_build
 from latent_plugins.atlas_settings import AtlasError, candidates, make_settings, read_settings, shard_files
 from latent_plugins.fingerprint import fingerprint
+from latent_plugins.importance.weights import log_volume as log_volumes
 
 
 class Atlas:
@@ -81,7 +82,7 @@ class Atlas:
         if self.predicted:
             volume = self._tables[self._check(label)][:, 0].astype(np.float64)
         else:
-            volume = weights.log_volume(self.spectra(label)[:, :top_k])
+            volume = log_volumes(self.spectra(label)[:, :top_k])
         dropped = int(np.isnan(volume).sum())
         if dropped:
             text = f"{dropped} of {len(volume)} candidates have a zero or non-finite spectrum and are dropped"

@@ -232,9 +232,12 @@ def test_a_sweep_gives_a_line_a_setting_and_opens_everything_once(own_cache, wor
 
 
 def test_samplers_without_enough_candidates_are_refused_before_any_work(world):
-    message = run(*world, "--metrics=fid500_full", "--sampler=magnet", "--candidates=100", fails=True)
+    few = ("--metrics=fid500_full", "--sampler=magnet", "--candidates=100")
+    message = run(*world, *few, "--without-replacement", fails=True)
     assert "500 samples are more than the 100 candidates" in message
-    assert lines(*world, "--metrics=fid500_full", "--sampler=magnet", "--candidates=100", "--replacement")
+    (line,) = lines(*world, *few)
+    assert line["ess"] < 100 and 0 < line["distinct"] <= 100
+    assert line["drawn_log_volume"] == pytest.approx(line["law_log_volume"], abs=0.1)
 
 
 # --- output -----------------------------------------------------------------------------------------------------------

@@ -23,11 +23,12 @@ from cli.polarity_strip import main as polarity_strip
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.loader import load_network
 from latent_plugins.atlas import Atlas
+from latent_plugins.importance.resampling import extreme_order
+from latent_plugins.importance.weights import degeneracy, log_weights, rho_for_json
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import image_grid, to_uint8
 from latent_plugins.samplers import create_sampler
-from latent_plugins.weights import degeneracy, extreme_order, log_weights, rho_for_json
 
 LEVEL = 0.001
 CANDIDATES = 60
@@ -113,7 +114,7 @@ def test_seed_s_is_the_sth_most_extreme_candidate(opened, atlas, rho):
     with pytest.raises(ValueError, match="beyond the 60 usable candidates"):
         sampler.draw([CANDIDATES])
     assert (sampler.degeneracy().candidates, sampler.degeneracy().largest) == (CANDIDATES, 1)
-    again = create_sampler("polarity", opened, atlas=atlas, rho=rho, replacement=True)
+    again = create_sampler("polarity", opened, atlas=atlas, rho=rho).independent()
     with pytest.warns(UserWarning, match="degenerate weights"):
         assert set(again.draw(range(9)).index) == {ranked[0]}
 

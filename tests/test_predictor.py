@@ -16,6 +16,7 @@ from cli.gen_images import main as gen_images
 from latent_plugins.atlas import Atlas, open_atlas
 from latent_plugins.atlas_settings import AtlasError, candidates, make_settings
 from latent_plugins.correction import true_volumes
+from latent_plugins.importance.weights import log_volume
 from latent_plugins.predictor import PredictorError, agreement, fit, load_predictor, predictor_inputs
 from latent_plugins.predictor.fit import MOST_INPUTS, standardisation
 from latent_plugins.predictor.inputs import channel_energies
@@ -23,7 +24,6 @@ from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
 from latent_plugins.spectrum.shared import shared_basis
-from latent_plugins.weights import log_volume
 
 SETTINGS = dict(space="pixel", top_k=4, candidates=300, labels=400)
 

@@ -10,8 +10,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from latent_plugins.candidates import uniforms
-from latent_plugins.chains.moves import DIRECTIONS
+from latent_plugins.randomness import Stream, uniforms
 
 PROJECTIONS = 4  # fixed random directions of z that are looked at beside the log-volume
 
@@ -52,7 +51,7 @@ class Chains:
 
 def directions(d):
     """PROJECTIONS unit vectors as columns [d, PROJECTIONS], a function of d alone."""
-    gaussian = scipy.special.ndtri(uniforms(np.arange(PROJECTIONS), d, seed=0, stream=DIRECTIONS))
+    gaussian = scipy.special.ndtri(uniforms(np.arange(PROJECTIONS), d, seed=0, stream=Stream.DIRECTIONS))
     return (gaussian / np.linalg.norm(gaussian, axis=1, keepdims=True)).T
 
 
