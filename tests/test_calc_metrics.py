@@ -90,10 +90,21 @@ def test_one_pass_serves_all_metrics_and_each_figure_is_that_of_a_run_of_its_own
     passes = []
     original = evaluation.generated_batches
     monkeypatch.setattr(evaluation, "generated_batches", lambda *a, **k: passes.append(1) or original(*a, **k))
-    names = ["fid80_full", "fid50_full", "kid80_full", "pr1k3_full", "dc1k5_full", "is80", "emd50", "fid_unbiased80"]
+    names = [
+        "fid80_full",
+        "fid50_full",
+        "kid80_full",
+        "pr1k3_full",
+        "dc1k5_full",
+        "pr_exact80_full",
+        "is80",
+        "emd50",
+        "fid_unbiased80",
+    ]
     together = {line["metric"]: line["results"] for line in lines(*world, f"--metrics={','.join(names)}")}
     assert len(passes) == 1 and list(together) == names
     assert set(together["pr1k3_full"]) == {"pr1k3_full_precision", "pr1k3_full_recall"}
+    assert set(together["pr_exact80_full"]) == {"pr_exact80_full_precision", "pr_exact80_full_recall"}
     assert set(together["dc1k5_full"]) == {"dc1k5_full_density", "dc1k5_full_coverage"}
     assert set(together["is80"]) == {"is80_mean", "is80_std"}
     for name in names:

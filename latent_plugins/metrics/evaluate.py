@@ -19,7 +19,7 @@ from latent_plugins.metrics.kid import kernel_distance
 from latent_plugins.metrics.names import LPIPS
 from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.metrics.path_length import PATH_METRICS, path_distances, trimmed_mean
-from latent_plugins.metrics.precision_recall import precision_recall
+from latent_plugins.metrics.precision_recall import exact_precision_recall, precision_recall
 from latent_plugins.metrics.real import request_of
 from latent_plugins.randomness import Stream, integer_key, uniforms
 
@@ -206,8 +206,9 @@ def feature_figure(metric, real, generated, seed, progress):
         return {name: kernel_distance(real.features(), rows, seed=seed)}
     if metric.kind == "emd":
         return {name: earth_mover_distance(real.features(), rows)}
-    if metric.kind == "pr":
-        precision, recall = precision_recall(real.features(), rows, k=metric.k, progress=progress)
+    if metric.kind in ("pr", "pr_exact"):
+        shares = precision_recall if metric.kind == "pr" else exact_precision_recall
+        precision, recall = shares(real.features(), rows, k=metric.k, progress=progress)
         return {f"{name}_precision": precision, f"{name}_recall": recall}
     density, coverage = density_coverage(real.features(), rows, k=metric.k, progress=progress)
     return {f"{name}_density": density, f"{name}_coverage": coverage}
