@@ -34,22 +34,25 @@ def corrected(generator, atlas, volume, rho, n, label=None):
 
     The pool is a systematic draw of n candidates by the predicted `volume` [N]; a candidate that it holds c times has
     the weight c·exp(ρ (true − predicted)): importance resampling, so that the result follows the true volumes as far
-    as the pool reaches. Raises ValueError when n exceeds the usable candidates.
+    as the pool reaches. Where n is the number of usable candidates all of them are the pool, and the law is that of the
+    true volumes. Raises ValueError when n exceeds them.
     """
     logw = log_weights(volume, rho)
     usable = int(np.isfinite(logw).sum())
     if n > usable:
         raise ValueError(f"{n} true volumes are more than the {usable} usable candidates of the atlas")
-    u = uniforms([0], 1, seed=atlas.settings.seed, stream=Stream.POOL, substream=0 if label is None else label + 1)[
-        0, 0
-    ]
-    pool, copies = np.unique(systematic(logw, n, u), return_counts=True)
+    if n == usable:
+        pool, expected = np.flatnonzero(np.isfinite(logw)), logw[np.isfinite(logw)]
+    else:
+        substream = 0 if label is None else label + 1
+        u = uniforms([0], 1, seed=atlas.settings.seed, stream=Stream.POOL, substream=substream)[0, 0]
+        pool, copies = np.unique(systematic(logw, n, u), return_counts=True)
+        expected = np.log(copies)
     true, logits = np.full(len(volume), np.nan), np.full(len(volume), -np.inf)
     true[pool] = true_volumes(generator, atlas, pool, label)
-    known = pool[np.isfinite(true[pool])]
-    if not len(known):
+    if not np.isfinite(true[pool]).any():
         raise ValueError("no candidate of the pool has a usable spectrum")
-    logits[known] = np.log(copies[np.isfinite(true[pool])]) + rho * (true[known] - volume[known])
+    logits[pool] = np.where(np.isfinite(true[pool]), expected + rho * (true[pool] - volume[pool]), -np.inf)
     return true, normalized(logits)
 
 

@@ -20,6 +20,8 @@ from latent_plugins.importance.weights import log_volume
 from latent_plugins.predictor import PredictorError, agreement, fit, load_predictor, predictor_inputs
 from latent_plugins.predictor.fit import MOST_INPUTS, standardisation
 from latent_plugins.predictor.inputs import channel_energies
+from latent_plugins.importance.report import mean_log_volume
+from latent_plugins.importance.weights import degeneracy, log_weights
 from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
@@ -201,16 +203,19 @@ def test_true_volumes_correct_the_prediction(tmp_path, network, truth):
     atlas = Atlas.build(network, tmp_path / "a", method="amortized", min_spearman=0, **SETTINGS)
     np.testing.assert_allclose(true_volumes(network, atlas, [7, 3, 7]), truth[[7, 3, 7]], rtol=1e-4, atol=1e-4)
     assert np.load(tmp_path / "a" / "true-volumes.npz")["index"].tolist() == [3, 7]
-    # With all of them true, the weights are exp(rho · (true − predicted)), and the draws know true volumes.
+    # With all of them true, the law is that of the true volumes, and so is the mean of what is drawn.
+    law = log_weights(truth, 1.0)
     sampler = create_sampler("polarity", network, atlas=atlas, rho=1.0, true_volumes=300)
     drawn = sampler.draw(range(20))
     np.testing.assert_allclose(drawn.log_volume, truth[drawn.index], rtol=1e-4, atol=1e-4)
-    difference = truth - atlas.log_volume()
-    expected = np.exp(difference) ** 1.0
-    ess = expected.sum() ** 2 / (expected**2).sum()
-    assert sampler.degeneracy().effective_sample_size == pytest.approx(ess, rel=1e-2)
-    few = create_sampler("magnet", network, atlas=atlas, true_volumes=30)
-    assert few.degeneracy().candidates == 30
+    assert sampler.degeneracy().effective_sample_size == pytest.approx(degeneracy(law).effective_sample_size, rel=1e-2)
+    assert drawn.report["law_log_volume"] == pytest.approx(mean_log_volume(truth, law), rel=1e-3)
+    # A pool comes nearer to it than the predictions do, and knows true volumes alone.
+    few = create_sampler("magnet", network, atlas=atlas, true_volumes=100).draw(range(20))
+    np.testing.assert_allclose(few.log_volume, truth[few.index], rtol=1e-4, atol=1e-4)
+    predicted = mean_log_volume(truth, log_weights(atlas.log_volume(), 1.0))
+    exact = mean_log_volume(truth, law)
+    assert abs(few.report["law_log_volume"] - exact) < abs(predicted - exact)
     with pytest.raises(ValueError, match="301 true volumes are more than the 300 usable candidates"):
         create_sampler("magnet", network, atlas=atlas, true_volumes=301).draw([0])
     computed = Atlas.build(network, tmp_path / "b", space="style", candidates=10)
@@ -233,7 +238,7 @@ def test_the_commands(tmp_path, network):
     images = ["--sampler=polarity", "--rho=0.5", f"--atlas={tmp_path / 'a'}", "--true-volumes=20", "--seeds=0-2"]
     result = CliRunner().invoke(gen_images, [f"--network={path}", *images, f"--outdir={tmp_path / 'out'}"])
     assert result.exit_code == 0, result.output
-    assert "top-k 4: 20 candidates" in result.output
+    assert "Computing the true volumes of 20 candidates" in result.output
     assert json.loads((tmp_path / "out" / "samples.jsonl").read_text().splitlines()[0])["true_volumes"] == 20
     result = CliRunner().invoke(build_atlas, [*common, "--method=amortized", "--outdir=none", "--plan"])
     assert result.exit_code == 0, result.output

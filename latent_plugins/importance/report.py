@@ -19,7 +19,7 @@ class WeightedDraw:
 
     drawn: rows; distinct: different candidates among them; ess: effective sample size of the weights, of several
     classes the smallest one; law_log_volume: mean log-volume that the weights ask for; drawn_log_volume: that of the
-    rows; effective_rho: of a draw without replacement, the polarity whose law has the mean of the rows; None for others.
+    rows; effective_rho: of a draw without replacement, the polarity whose law has the mean of the rows; else None.
     """
 
     drawn: int

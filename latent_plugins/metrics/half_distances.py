@@ -24,7 +24,8 @@ def half_distances(a, b):
     shape, and may add the parts of a split sum in float16 (torch.backends.cuda.matmul
     .allow_fp16_reduced_precision_reduction, on unless it is turned off). So the same torch operations are called
     rather than imitated. They are equal to the official ones bit for bit on CPUs that sum one after the other, and
-    elsewhere for the same blocks, or up to that order. (The CUDA rule is from torch's source; the CPU's is measured.)
+    elsewhere for the same blocks, or up to that order. (The CPU's rule is measured; that of CUDA is what calling the
+    same operations gives, and was not.)
 
     torch.cdist itself takes the product only where either side has more than 25 rows, and has no float16 distances for
     less; here the product serves those, too.
