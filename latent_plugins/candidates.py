@@ -60,4 +60,4 @@ def candidate_latents(indices, z_dim, *, seed, base="prior", radius=1.0, label=N
         raise ValueError(f"unknown base measure {base!r}; known ones: {', '.join(BASES)}")
     substream = 0 if label is None else label + 1
     u = uniforms(indices, z_dim, seed=seed, stream=CANDIDATES, substream=substream)
-    return torch.from_numpy(BASES[base](u, radius).astype(np.float32))
+    return torch.tensor(BASES[base](u, radius).astype(np.float32))  # in memory of torch's own, as `owned` says

@@ -31,6 +31,7 @@ def options_of(kind):
     return dict(steps=20) if kind == "pcn" else dict(particles=40)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", KINDS)
 def test_seeds_are_what_they_are_whatever_the_batch(kind):
     sampler = create_sampler(kind, SplineGenerator(), volumes=spline_volumes, rho=1.0, **options_of(kind))
@@ -55,6 +56,7 @@ def test_larger_volumes_are_preferred(kind):
     assert means[1] - means[0] > 1.0
 
 
+@pytest.mark.bitwise
 def test_a_taught_surrogate_leaves_the_law_as_it_is():
     """The ends of 300 chains through computed spectra have the masses of π: a chi-square test at 0.001."""
     volume = LogVolume(get_space(SplineGenerator(), "style"), 2)

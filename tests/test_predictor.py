@@ -51,6 +51,7 @@ def noisy(n, noise, seed=0):
     return x, y.numpy()
 
 
+@pytest.mark.bitwise
 def test_a_known_function_is_learned_and_the_noise_is_told():
     x, y = noisy(3000, noise=2.0)
     predictor, found = fit(x, y, steps=800)
@@ -78,6 +79,7 @@ def test_rows_that_are_not_finite_are_left_out_and_few_are_refused():
     assert predictor(x[:2])[0].isnan().tolist() == [False, True]
 
 
+@pytest.mark.bitwise
 def test_a_file_gives_the_same_predictions(tmp_path):
     x, y = noisy(400, noise=1.0)
     predictor, found = fit(x, y)
@@ -132,6 +134,7 @@ def test_energies_are_those_of_every_feature_map_once(network):
     assert channel_energies(get_space(network, "style"), x).shape == (5, 0)
 
 
+@pytest.mark.bitwise
 def test_inputs_of_every_kind_of_map(network):
     x = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
     pixel, style = get_space(network, "pixel"), get_space(network, "w:pixel")
@@ -146,6 +149,7 @@ def test_inputs_of_every_kind_of_map(network):
     assert predictor_inputs(get_space(spline, "w:pixel"), torch.ones(2, 3)).shape == (2, 3)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("method, least", [("amortized", 0.6), ("hybrid", 0.9)])
 def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
     atlas = Atlas.build(network, tmp_path / "a", method=method, basis=3, min_spearman=0, **SETTINGS)
@@ -169,6 +173,7 @@ def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
 
 
+@pytest.mark.bitwise
 def test_a_poor_predictor_is_refused_and_goes_on_with_more_labels(tmp_path, network):
     options = dict(SETTINGS, method="amortized", candidates=50)
     with pytest.raises(AtlasError, match=r"with 12 held-out volumes is -?0\.\d+, below --min-spearman=1: give more"):

@@ -68,6 +68,7 @@ def test_prior_seeds_are_the_official_latents(tiny):
     assert latents.index is None and latents.c.shape == (3, 0)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("replacement", [False, True])
 def test_a_seed_means_the_same_latent_in_every_batch(tiny, atlas, replacement):
     sampler = create_sampler("polarity", tiny, atlas=atlas, rho=0.5, replacement=replacement)
@@ -90,6 +91,7 @@ def test_seeds_never_share_a_candidate_without_replacement(tiny, atlas):
         create_sampler("magnet", tiny, atlas=atlas).draw([2000])
 
 
+@pytest.mark.bitwise
 def test_bulk_samples_follow_their_generator(tiny, atlas):
     for name, options in [
         ("prior", {}),
@@ -121,6 +123,7 @@ def test_degenerate_draws_warn_and_say_what_helps(tiny, atlas):
         create_sampler("polarity", tiny, atlas=atlas, rho=0.01).draw(range(100))
 
 
+@pytest.mark.bitwise
 def test_classes_are_weighted_one_by_one(tmp_path, tiny_conditional):
     atlas = Atlas.build(tiny_conditional, tmp_path / "a", candidates=300)
     sampler = create_sampler("magnet", tiny_conditional, atlas=atlas)
