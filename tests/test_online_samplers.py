@@ -56,7 +56,6 @@ def test_larger_volumes_are_preferred(kind):
     assert means[1] - means[0] > 1.0
 
 
-@pytest.mark.bitwise
 def test_a_taught_surrogate_leaves_the_law_as_it_is():
     """The ends of 300 chains through computed spectra have the masses of π: a chi-square test at 0.001."""
     volume = LogVolume(get_space(SplineGenerator(), "style"), 2)
@@ -65,6 +64,14 @@ def test_a_taught_surrogate_leaves_the_law_as_it_is():
     assert region_pvalue(drawn.z.numpy(), 1.0) > LEVEL
     assert volume.evaluations <= 2 * 200 + 300 * 13  # 100 moves of a chain cost one volume
     assert torch.equal(sampler.draw([7]).z[0], drawn.z[7])
+
+
+@pytest.mark.bitwise
+def test_seeds_of_taught_chains_are_what_they_are_whatever_the_batch():
+    volume = LogVolume(get_space(SplineGenerator(), "style"), 2)
+    options = dict(volumes=lambda label: volume, rho=1.0, labels=100, steps=8)
+    together = create_sampler("pcn", SplineGenerator(), **options).draw([5, 0, 17])
+    assert torch.equal(create_sampler("pcn", SplineGenerator(), **options).draw([17]).z[0], together.z[2])
 
 
 def test_classes_have_volumes_of_their_own():
