@@ -59,7 +59,7 @@ def read_checkpoint(path, *, skip=TRAINING_STATE):
     dictionary whose name is in `skip` are left out.
 
     An archive with entries to skip is mapped into memory copy-on-write: bytes that nobody reads are never loaded, and
-    tensors that are kept want `unmapped`, for the file must not change while they are in use. Other files are read, so
+    tensors that are kept want a copy, for the file must not change while they are in use. Other files are read, so
     that each tensor's memory can go when it is done with; of the older format in full, skipped entries included, which
     are freed before this returns.
 
@@ -202,8 +202,3 @@ def state_dict_of(content):
     """The state dict in the content of a checkpoint: what stands under that name, or the content itself."""
     state = content.get("state_dict")
     return state if isinstance(state, dict) else content
-
-
-def unmapped(tensor):
-    """The tensor itself, or a copy where it still lies in a mapped file, which somebody may overwrite."""
-    return tensor.clone() if tensor.untyped_storage().filename is not None else tensor

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from dnnlib_compat.assemble import assemble
-from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, unmapped
+from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.networks.biggan_files import convert_biggan, convert_biggan_hf, is_biggan, is_biggan_hf
 from dnnlib_compat.networks.nvae import NVAEGenerator
@@ -43,7 +43,7 @@ def read(path):
     Raises NetworkFileError for what holds none of the known ones, and says what it holds.
     """
     family, kwargs, state = convert(*state_of(read_checkpoint(path), path), path)
-    return assemble(family, kwargs, {name: unmapped(tensor) for name, tensor in state.items()}, path)
+    return assemble(family, kwargs, state, path)
 
 
 def convert(tensors, arguments, path):

@@ -34,7 +34,7 @@ def read_arrays(path, wanted, *, error, what):
             for key in file.files:
                 part, slash, name = key.partition("/")
                 if slash:
-                    parts.setdefault(part, {})[name] = torch.from_numpy(file[key])
+                    parts.setdefault(part, {})[name] = torch.from_numpy(file[key]).clone()  # in torch's own memory
     except Exception as found:  # numpy and zipfile raise many kinds on damaged archives
         raise error(f"{path}: truncated or damaged ({found})") from None
     return header, parts

@@ -65,7 +65,7 @@ class Atlas:
         label = self._check(label)
         indices = np.asarray(indices, dtype=np.int64)
         if self._latents is not None:
-            return torch.from_numpy(self._latents[label][indices])
+            return torch.tensor(self._latents[label][indices])
         return candidates(self.settings, indices, label)
 
     def log_volume(self, top_k=None, label=None):

@@ -196,7 +196,7 @@ def write_shard(generator, path, settings, shard):
 
 def read_basis(path, settings):
     """The basis of an atlas, or None where its method has none."""
-    return torch.from_numpy(np.load(Path(path) / BASIS_FILE)) if settings.method in WITH_BASIS else None
+    return torch.tensor(np.load(Path(path) / BASIS_FILE)) if settings.method in WITH_BASIS else None
 
 
 def write_basis(generator, path, settings):

@@ -16,4 +16,4 @@ def candidate_latents(indices, z_dim, *, seed, base="prior", radius=1.0, label=N
     measure = base_measure(base, z_dim, radius)
     substream = 0 if label is None else label + 1
     u = uniforms(indices, measure.width, seed=seed, stream=Stream.CANDIDATES, substream=substream)
-    return torch.from_numpy(measure.transform(u).astype("float32"))
+    return torch.tensor(measure.transform(u).astype("float32"))  # in memory of torch's own: its place decides kernels

@@ -120,6 +120,7 @@ def test_the_batch_size_changes_nothing_but_rounding(world):
     assert figures[0] == pytest.approx(figures[1], rel=1e-5)
 
 
+@pytest.mark.bitwise
 def test_seeds_decide_everything(world):
     first, again, other = (lines(*world, "--metrics=fid50_full", f"--seed={s}")[0]["results"] for s in (0, 0, 1))
     assert first == again != other
@@ -160,6 +161,7 @@ def test_a_conditional_network_draws_the_labels_of_the_data_set(tmp_path, world)
     assert "draws labels from" in run(options[0], world[2], "--metrics=is50", fails=True)
 
 
+@pytest.mark.bitwise
 def test_moments_and_tables_take_what_is_missing():
     x = torch.randn(3000, 5, generator=torch.Generator().manual_seed(0))
     taken = x[:2500].double().numpy()
@@ -211,6 +213,7 @@ def test_a_mixture_has_exactly_its_share_and_larger_ones_keep_the_places(fractio
     assert np.array_equal(again, drawn[::-1])  # a seed decides alone
 
 
+@pytest.mark.bitwise
 def test_mix_zero_is_the_prior_and_mix_one_the_sampler(world):
     common = ["--metrics=fid50_full", "--candidates=500"]
     magnet = lines(*world, *common, "--sampler=magnet", "--mix=0,0.5,1")
@@ -325,6 +328,7 @@ def own_cache(tmp_path, monkeypatch):
     return lambda: sorted((tmp_path / "cache" / "gan-metrics").glob("*.npz"))
 
 
+@pytest.mark.bitwise
 def test_statistics_are_kept_by_content_not_by_path(own_cache, world, tmp_path, monkeypatch):
     first = lines(*world, "--metrics=fid50_full,pr1k3_full")
     assert len(own_cache()) == 2 and cache_folder().name == "cache"
@@ -348,6 +352,7 @@ def test_changed_content_and_other_detectors_are_computed_anew(own_cache, world,
     assert len(own_cache()) == 3
 
 
+@pytest.mark.bitwise
 def test_a_damaged_file_of_the_cache_is_computed_again(own_cache, world):
     before = lines(*world, "--metrics=fid50_full")[0]["results"]
     (path,) = own_cache()

@@ -10,6 +10,7 @@ from latent_plugins.candidates import candidate_latents
 from latent_plugins.randomness import Stream, gumbels, uniforms
 
 
+@pytest.mark.bitwise
 @settings(max_examples=30)
 @given(indices=st.lists(st.integers(0, 5000), min_size=1, max_size=20), seed=st.integers(0, 2**32 - 1))
 def test_a_candidate_depends_on_seed_and_index_alone(indices, seed):

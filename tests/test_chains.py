@@ -76,6 +76,7 @@ def starts():
     return start(np.arange(CHAINS), 2, seed=5, prior="gaussian")
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("rho", [1.0, -1.0])
 @pytest.mark.parametrize("kind", KINDS)
 def test_chains_have_the_right_masses(kind, rho, starts):
@@ -106,6 +107,7 @@ def test_corrections_are_needed(starts, monkeypatch):
     assert region_pvalue(uncorrected, 1.0) < 1e-12
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("rho", [1.0, -1.0])
 def test_independent_proposals_have_the_right_masses(rho, starts):
     run = independence(spline_log_volume, starts, rho=rho, steps=STEPS, thin=STEPS, prior="gaussian", seed=6)
@@ -363,6 +365,7 @@ def test_wild_gradients_are_rejected(size, domain, recwarn):
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", KINDS)
 def test_chains_are_the_same_whatever_runs_beside_them(kind):
     z0 = start(np.arange(1030), 2, seed=1, prior="gaussian")
@@ -378,6 +381,7 @@ def test_chains_are_the_same_whatever_runs_beside_them(kind):
     assert not np.array_equal(other.z, together.z[:5])
 
 
+@pytest.mark.bitwise
 def test_noise_belongs_to_seed_chain_and_step():
     noise = step_noise(np.arange(2000), 3, 2, seed=1)
     assert np.array_equal(step_noise([1500], 3, 2, seed=1).xi[0], noise.xi[1500])

@@ -90,6 +90,7 @@ def test_every_method_on_features(mnist, classifier, method):
     assert (lost > -1e-2).all() and (lost < 5 * bound + 1e-6).all()
 
 
+@pytest.mark.bitwise
 def test_layers_by_name(mnist, classifier):
     whole = get_space(mnist, "features", detector=classifier)
     x = latents(whole, 2)

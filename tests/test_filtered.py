@@ -149,6 +149,7 @@ def test_labels_stay(tiny_conditional, how):
 # --- seeds ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("make", [lambda g: JBTSampler(g, keep=0.4, calibration=50),
                                   lambda g: FilterSampler(g, filters=[positive(), chance(0.5)])])  # fmt: skip
 def test_a_seed_means_the_same_latent_in_every_batch(tiny, make):
@@ -317,6 +318,7 @@ def test_classes_keep_the_same_share(tiny_conditional):
     assert torch.equal(found.c, torch.eye(3)[[2, 0]])
 
 
+@pytest.mark.bitwise
 def test_thresholds_are_reproducible(tiny):
     space_map, label = get_space(tiny, "pixel"), torch.zeros(0)
     one, again, other = (JBTFilter(space_map, 0.8, calibration=40, seed=s).threshold(label) for s in (0, 0, 1))

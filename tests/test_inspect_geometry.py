@@ -126,6 +126,7 @@ def test_a_report_says_how_to_make_it_again(whole, files):
     assert sampler["space"] == "z:w" and 1 <= sampler["effective_sample_size"] <= sampler["candidates"] == 300
 
 
+@pytest.mark.bitwise
 def test_sections_do_not_depend_on_each_other(whole, files, tmp_path):
     network = f"--network={files / 'tiny.pkl'}"
     found, _ = inspected(tmp_path / "a", network, "--sections=entropy,angularity")
@@ -303,6 +304,7 @@ def test_other_plain_networks_are_sampled(files, tmp_path):
     assert "codes_found" not in found["sections"]["partition"]
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("layers, shape", [
     ([nn.Linear(3, 9)], (1, 3, 3)),
     ([nn.Linear(3, 6)], (6, 1, 1)),
@@ -439,6 +441,7 @@ def test_small_pixels():
 # Smoothed images
 
 
+@pytest.mark.bitwise
 def test_smoothed_images_are_those_of_the_smoothed_network(files, tmp_path):
     base = [f"--network={files / 'tiny.pkl'}", "--seeds=0-1"]
 

@@ -90,6 +90,7 @@ def test_frechet_distance_of_general_covariances():
     assert frechet_distance(np.zeros(20), a, np.zeros(20), b) == pytest.approx(np.trace(a + b) - 2 * root, rel=1e-10)
 
 
+@pytest.mark.bitwise
 def test_kernel_distance_is_the_plain_estimator():
     random = np.random.RandomState(2)
     x, y = random.randn(40, 5), random.randn(40, 5) + 0.5
@@ -334,6 +335,7 @@ def test_neighbour_metrics_are_brute_force_in_blocks_of_any_size(kind, n, m, dim
     )
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", ["plain", "ties", "copies", "far", "clusters"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_neither_blocks_nor_dtypes_change_a_neighbour(monkeypatch, kind, dtype):
@@ -351,6 +353,7 @@ def test_neither_blocks_nor_dtypes_change_a_neighbour(monkeypatch, kind, dtype):
             assert np.array_equal(around_y.balls, held.sum(0)) and np.array_equal(around_y.points, held.sum(1))
 
 
+@pytest.mark.bitwise
 def test_features_of_any_dtype_scale_and_size():
     real, generated = features("plain", 50, 40, 6, 1)
     expected = prdc(real, generated)

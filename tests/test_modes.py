@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import torch
 from click.testing import CliRunner
-from conftest import small_stylegan2
+from conftest import assert_same_images, small_stylegan2
 from detector_files import write_torchscript
 from image_zips import random_images, write_zip
 from pickles import write_official
@@ -140,7 +140,7 @@ def test_images_of_extremes_come_out_of_the_command(tmp_path, network, opened, a
     assert "rho -inf, top-k 6: 60 candidates" in output and "warning" not in output
     expected = images_of(opened, atlas, ranked[:3])
     for seed in range(3):
-        assert np.array_equal(picture(tmp_path / "out" / f"seed{seed:04d}.png"), expected[seed, :, :, 0])
+        assert_same_images(picture(tmp_path / "out" / f"seed{seed:04d}.png"), expected[seed, :, :, 0])
 
 
 # --- modes ------------------------------------------------------------------------------------------------------------
@@ -158,14 +158,16 @@ def test_the_most_extreme_candidates_are_listed(tmp_path, network, opened, atlas
         assert [line["candidate"] for line in own] == index.tolist()
         assert [line["log_volume"] for line in own] == volume[index].tolist()
         assert [line["rank"] for line in own] == [0, 1, 2, 3, 4]
-        assert np.array_equal(picture(out / f"{kind}.png"), image_grid(images_of(opened, atlas, index))[:, :, 0])
+        assert_same_images(picture(out / f"{kind}.png"), image_grid(images_of(opened, atlas, index))[:, :, 0])
     assert {(line["space"], line["top_k"], line["trunc"]) for line in lines} == {("z:pixel", 6, 1)}
 
 
+@pytest.mark.bitwise
 def test_the_nearest_training_images_are_found(tmp_path, network, opened, atlas):
     """Against all distances at once; a data set that holds the first mode itself has it at distance zero."""
     ranked = np.argsort(atlas.log_volume(6))
-    data = np.concatenate([random_images(150), images_of(opened, atlas, ranked[:1]), random_images(10, seed=1)])
+    first = images_of(opened, atlas, ranked[:3])[:1]  # made in the batch that the command makes it in
+    data = np.concatenate([random_images(150), first, random_images(10, seed=1)])
     path = write_zip(tmp_path / "real.zip", data)
     detector = write_torchscript(tmp_path / "small.pt")
     options = [f"--network={network}", f"--atlas={atlas.path}", "--top-k=6", "--n=3", f"--data={path}"]
@@ -173,7 +175,9 @@ def test_the_nearest_training_images_are_found(tmp_path, network, opened, atlas)
     output = run(modes, *options, f"--detector={detector}", "--prior-samples=7", "--outdir", out)
     assert "prior: nearest training image by pixels" in output
     lines = [strict(line) for line in (out / "modes.jsonl").read_text().splitlines()]
-    assert lines[0]["nearest_by_pixels"] == lines[0]["nearest_by_features"] == dict(image=150, distance=0)
+    assert lines[0]["nearest_by_pixels"] == dict(image=150, distance=0)
+    # Batches of other sizes give features that may differ in their last bits.
+    assert lines[0]["nearest_by_features"] == dict(image=150, distance=pytest.approx(0, abs=1e-4))
     figures = strict((out / "distances.json").read_text())
     features = load_detector(detector)
     sets = dict(zip(["modes", "anti-modes"], (images_of(opened, atlas, i) for i in (ranked[:3], ranked[:-4:-1]))))
@@ -192,7 +196,7 @@ def test_the_nearest_training_images_are_found(tmp_path, network, opened, atlas)
             assert found["standard_error"] == pytest.approx(distances.std().item() / len(distances) ** 0.5, rel=1e-4)
     figure = picture(out / "nearest-modes.png")
     assert figure.shape[1] == 3 * 64 and 3 * 64 < figure.shape[0] < 4 * 64
-    assert np.array_equal(figure[:64, :64], enlarged(images_of(opened, atlas, ranked[:1]))[0, :, :, 0])
+    assert_same_images(figure[:64, :64], enlarged(images_of(opened, atlas, ranked[:1]))[0, :, :, 0])
     assert np.array_equal(figure[64:128, :64], figure[:64, :64])  # its copy
 
 
@@ -313,7 +317,7 @@ def test_a_strip_shows_seeds_by_rho(tmp_path, network, opened, atlas):
         expected = enlarged(images_of(opened, atlas, chosen[column]))[:, :, :, 0]
         for row in range(2):
             cell = image[top + row * 64 : top + (row + 1) * 64, column * 64 : (column + 1) * 64]
-            assert np.array_equal(cell, expected[row])
+            assert_same_images(cell, expected[row])
         assert image[:top, column * 64 : (column + 1) * 64].min() < 128  # a caption
 
 

@@ -31,6 +31,7 @@ def options_of(kind):
     return dict(steps=20) if kind == "pcn" else dict(particles=40)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", KINDS)
 def test_seeds_are_what_they_are_whatever_the_batch(kind):
     sampler = create_sampler(kind, SplineGenerator(), volumes=spline_volumes, rho=1.0, **options_of(kind))
@@ -63,6 +64,14 @@ def test_a_taught_surrogate_leaves_the_law_as_it_is():
     assert region_pvalue(drawn.z.numpy(), 1.0) > LEVEL
     assert volume.evaluations <= 2 * 200 + 300 * 13  # 100 moves of a chain cost one volume
     assert torch.equal(sampler.draw([7]).z[0], drawn.z[7])
+
+
+@pytest.mark.bitwise
+def test_seeds_of_taught_chains_are_what_they_are_whatever_the_batch():
+    volume = LogVolume(get_space(SplineGenerator(), "style"), 2)
+    options = dict(volumes=lambda label: volume, rho=1.0, labels=100, steps=8)
+    together = create_sampler("pcn", SplineGenerator(), **options).draw([5, 0, 17])
+    assert torch.equal(create_sampler("pcn", SplineGenerator(), **options).draw([17]).z[0], together.z[2])
 
 
 def test_classes_have_volumes_of_their_own():

@@ -16,12 +16,11 @@ from cli.gen_images import main as gen_images
 from latent_plugins.atlas import Atlas, open_atlas
 from latent_plugins.atlas_settings import AtlasError, candidates, make_settings
 from latent_plugins.correction import true_volumes
-from latent_plugins.importance.weights import log_volume
+from latent_plugins.importance.report import mean_log_volume
+from latent_plugins.importance.weights import degeneracy, log_volume, log_weights
 from latent_plugins.predictor import PredictorError, agreement, fit, load_predictor, predictor_inputs
 from latent_plugins.predictor.fit import MOST_INPUTS, standardisation
 from latent_plugins.predictor.inputs import channel_energies
-from latent_plugins.importance.report import mean_log_volume
-from latent_plugins.importance.weights import degeneracy, log_weights
 from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
@@ -53,6 +52,7 @@ def noisy(n, noise, seed=0):
     return x, y.numpy()
 
 
+@pytest.mark.bitwise
 def test_a_known_function_is_learned_and_the_noise_is_told():
     x, y = noisy(3000, noise=2.0)
     predictor, found = fit(x, y, steps=800)
@@ -80,6 +80,7 @@ def test_rows_that_are_not_finite_are_left_out_and_few_are_refused():
     assert predictor(x[:2])[0].isnan().tolist() == [False, True]
 
 
+@pytest.mark.bitwise
 def test_a_file_gives_the_same_predictions(tmp_path):
     x, y = noisy(400, noise=1.0)
     predictor, found = fit(x, y)
@@ -134,6 +135,7 @@ def test_energies_are_those_of_every_feature_map_once(network):
     assert channel_energies(get_space(network, "style"), x).shape == (5, 0)
 
 
+@pytest.mark.bitwise
 def test_inputs_of_every_kind_of_map(network):
     x = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
     pixel, style = get_space(network, "pixel"), get_space(network, "w:pixel")
@@ -148,6 +150,7 @@ def test_inputs_of_every_kind_of_map(network):
     assert predictor_inputs(get_space(spline, "w:pixel"), torch.ones(2, 3)).shape == (2, 3)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("method, least", [("amortized", 0.6), ("hybrid", 0.9)])
 def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
     atlas = Atlas.build(network, tmp_path / "a", method=method, basis=3, min_spearman=0, **SETTINGS)
@@ -171,6 +174,7 @@ def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
 
 
+@pytest.mark.bitwise
 def test_a_poor_predictor_is_refused_and_goes_on_with_more_labels(tmp_path, network):
     options = dict(SETTINGS, method="amortized", candidates=50)
     with pytest.raises(AtlasError, match=r"with 12 held-out volumes is -?0\.\d+, below --min-spearman=1: give more"):

@@ -69,6 +69,7 @@ def test_prior_seeds_are_the_official_latents(tiny):
     assert latents.index is None and latents.c.shape == (3, 0)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("without_replacement", [False, True])
 def test_a_seed_means_the_same_latent_in_every_batch(tiny, atlas, without_replacement):
     sampler = create_sampler("polarity", tiny, atlas=atlas, rho=0.5, without_replacement=without_replacement)
@@ -93,6 +94,7 @@ def test_seeds_never_share_a_candidate_without_replacement(tiny, atlas):
     assert free.draw([2000, 10**12]).z.shape == (2, 8)
 
 
+@pytest.mark.bitwise
 def test_bulk_samples_follow_their_generator(tiny, atlas):
     for name, options in [
         ("prior", {}),
@@ -124,6 +126,7 @@ def test_degenerate_draws_warn_and_say_what_helps(tiny, atlas):
         create_sampler("polarity", tiny, atlas=atlas, rho=0.01).draw(range(100))
 
 
+@pytest.mark.bitwise
 def test_classes_are_weighted_one_by_one(tmp_path, tiny_conditional):
     atlas = Atlas.build(tiny_conditional, tmp_path / "a", candidates=300)
     sampler = create_sampler("magnet", tiny_conditional, atlas=atlas)

@@ -46,6 +46,7 @@ def test_a_second_lesson_finds_a_better_surrogate():
     assert f"200 labels, mean log-volume {second.volumes.mean():.2f}" in str(second)
 
 
+@pytest.mark.bitwise
 def test_lessons_are_a_function_of_the_seed():
     surrogate = learned_surrogate(identity, **prior(hill), seed=4)
     a, b, c = (lesson(hill, surrogate, D, **SETTINGS, seed=seed) for seed in (1, 1, 2))

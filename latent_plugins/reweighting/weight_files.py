@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from dnnlib_compat.assemble import is_finite
+from dnnlib_compat.assemble import fill, is_finite
 from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.reweighting.networks import INPUTS, build_critic, build_weight_network, network_input
@@ -110,5 +110,4 @@ def filled(build, settings, tensors):
             raise ValueError(f"{name} holds NaN, infinity or no floating-point numbers")
     with torch.device("meta"):  # sizes only: no random initialisation, and no memory for what the file does not hold
         network = build(settings)
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    return network.eval().requires_grad_(False)
+    return fill(network, tensors).eval().requires_grad_(False)
