@@ -112,7 +112,8 @@ def main(
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
     latents = sampler.draw(seeds, c)
     say_report(sampler, latents)
-    record |= {f"draw_{name}": figure for name, figure in latents.report.items()}
+    if latents.report:
+        record["draw"] = latents.report
     apply_transform(generator, transform)
     if label is not None:
         record["class"] = label
