@@ -158,8 +158,10 @@ def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **sy
 
 def sample_line(name, seed, latents, i, record):
     line = dict(file=name, seed=seed, **record)
-    if latents.index is not None:
-        line.update(candidate=int(latents.index[i]), log_volume=float(latents.log_volume[i]))
+    if latents.index is not None and latents.index[i] >= 0:
+        line["candidate"] = int(latents.index[i])
+    if latents.log_volume is not None and np.isfinite(latents.log_volume[i]):
+        line["log_volume"] = float(latents.log_volume[i])
     return line
 
 
