@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+import os
 
 import numpy as np
 
@@ -21,6 +22,11 @@ class ArrayArchive:
         self._entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
         self.shapes = {name: self._header(entry) for name, entry in self._entries.items()}
 
+    @property
+    def size(self):
+        """Bytes of all arrays, unpacked."""
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.shapes.values())
+
     def __contains__(self, name):
         return name in self.shapes
 
@@ -28,6 +34,8 @@ class ArrayArchive:
         """An array, its checksum compared. Raises KeyError when there is none of this name."""
         shape, dtype = self.shapes[name]
         size = math.prod(shape) * dtype.itemsize
+        if size > physical_memory():
+            raise self._error(f"{self.path}: its array {quoted(name)} of {list(shape)} is larger than the memory here")
         data = read_entry(self.path, self._archive, self._entries[name], size + MAX_ARRAY_HEADER, error=self._error)
         return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
 
@@ -52,6 +60,14 @@ class ArrayArchive:
         if begin + math.prod(shape) * dtype.itemsize != info.file_size:
             raise ValueError(f"{quoted(entry)} has {info.file_size} bytes, its header says {list(shape)} of {dtype}")
         return tuple(shape), dtype
+
+
+def physical_memory():
+    """Bytes of memory that this machine has; where it does not say, more than any array needs."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 40
 
 
 @contextlib.contextmanager

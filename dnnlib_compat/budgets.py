@@ -22,7 +22,7 @@ MAX_MODULES = 50_000
 MAX_REPEATED = 1 << 20
 
 # Constructor arguments: images of 65,536 pixels and as many channels are beyond every network that there is, and so
-# are a hundred layers of one mapping network; a list (of blocks, channels, filter taps) is as long as a network is deep.
+# are a hundred layers of one mapping network; a list (of blocks, channels, taps) is as long as a network is deep.
 MAX_SIZE = 1 << 16
 MAX_CHANNEL_BASE = 1 << 24
 MAX_LAYERS = 100

@@ -11,6 +11,7 @@ import torch
 
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
+from dnnlib_compat.plain_files import write_npz
 
 # The same examples in every run, and no failures because a machine is slow.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -60,6 +61,12 @@ def small_stylegan2(seed=0, **kwargs):
     network = StyleGAN2Generator(**defaults).eval().requires_grad_(False)
     network.mapping.w_avg.normal_()
     return network
+
+
+def write_network(path, network):
+    """Write a network as a file without code, and return the path."""
+    write_npz(network, path)
+    return path
 
 
 @pytest.fixture
