@@ -72,7 +72,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path, world, monkeypatch):
         return original(run, setting, outdir)
 
     monkeypatch.setattr(module, "measure", measure)
-    assert CliRunner().invoke(sweep, grid).exit_code == 1
+    assert CliRunner().invoke(sweep, [*grid, "--allow-code"]).exit_code == 1
     assert len(rows(tmp_path)) == 2
     with open(tmp_path / "out" / "sweep.jsonl", "a") as file:
         file.write('{"half a li')  # what a crash leaves

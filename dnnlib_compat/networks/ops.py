@@ -179,8 +179,8 @@ def modulated_conv2d(
     """Weight-(de)modulated convolution of StyleGAN2 ("Analyzing and Improving the Image Quality of StyleGAN", Eq. 1–3).
 
     x: [N, I, H, W]; weight: [O, I, k, k]; styles: [N, I]; f: [taps] or [h, w] for `up` > 1; noise: broadcastable to the
-    output; input_gain: scalar applied to x after the demodulation is known. Returns [N, O, H·up, W·up]. With `fused` each
-    sample gets its own filters in one grouped convolution; without, the same numbers come from scaling activations
+    output; input_gain: scalar applied to x after the demodulation is known. Returns [N, O, H·up, W·up]. With `fused`
+    each sample gets its own filters in one grouped convolution; without, the same numbers come from scaling activations
     before and after a shared convolution, which is faster on CPUs and under vmap.
     """
     n = x.shape[0]
