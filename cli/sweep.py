@@ -183,7 +183,8 @@ def grouped(rows, key, axis):
     """{legend: [point, …]} of a figure over `axis`; all other settings make the legend."""
     lines = {}
     for row in rows:
-        if row.get(key) is not None and row.get(axis) is not None:
+        needed = (key, f"{key}_low", f"{key}_high", axis)
+        if all(row.get(name) is not None for name in needed):
             point = {axis: row[axis], "figure": (row[key], row[f"{key}_low"], row[f"{key}_high"])}
             lines.setdefault(legend(row, leave_out=axis), []).append(point)
     return lines
@@ -193,7 +194,8 @@ def pareto_lines(rows, base):
     """{sampler and space: [point, …]} of precision and recall; what else a point differs in is its name."""
     lines = {}
     for row in rows:
-        if row.get(f"{base}_precision") is None:
+        ends = [f"{base}_{part}{end}" for part in ("precision", "recall") for end in ("", "_low", "_high")]
+        if any(row.get(name) is None for name in ends):
             continue
         point = {
             part: tuple(row[f"{base}_{part}{end}"] for end in ("", "_low", "_high")) for part in ("precision", "recall")

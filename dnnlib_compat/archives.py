@@ -25,11 +25,12 @@ def open_archive(path, *, error=NetworkFileError, ignore_case=False):
     For archives of tensors and arrays; `check_names` is the part that concerns data sets too. ignore_case: names that
     differ in case alone count as the same, as they do for torch's reader. Raises `error` with the path.
     """
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, struct.error):
-        raise error(f"{path}: {HALF}") from None
-    with archive:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb"))
+        try:
+            archive = stack.enter_context(zipfile.ZipFile(file))
+        except Exception:  # a damaged directory fails in many ways, also with the system's errors of its own
+            raise error(f"{path}: {HALF}") from None
         entries = archive.infolist()
         if len(entries) > MAX_ENTRIES:
             raise error(f"{path}: an archive of {len(entries)} entries, more than any network has")
@@ -54,8 +55,11 @@ def check_names(path, names, *, error=NetworkFileError, ignore_case=False):
 
 def check_entry(path, archive, entry, error):
     """Raise `error` when an entry's own header names another file than the archive's directory does."""
-    archive.fp.seek(entry.header_offset)
-    header = archive.fp.read(LOCAL_HEADER.size)
+    try:
+        archive.fp.seek(entry.header_offset)
+        header = archive.fp.read(LOCAL_HEADER.size)
+    except (OSError, ValueError):  # a place before the file's beginning
+        header = b""
     if len(header) < LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
         raise error(f"{path}: {HALF}")
     flags, name_length = struct.unpack_from("<H", header, 6)[0], struct.unpack_from("<H", header, 26)[0]

@@ -147,7 +147,7 @@ def content_entry(archive):
 def check_checkpoint(path):
     """Raise NetworkFileError unless an archive of torch.save is whole: its names, every checksum, its pickle within
     the budgets, and every storage as long as the pickle says."""
-    with open_archive(path, ignore_case=True) as archive:
+    with reading(path), open_archive(path, ignore_case=True) as archive:
         verify(path, archive)
         entry = content_entry(archive)
         data = read_entry(path, archive, entry, LARGEST_PICKLE)

@@ -21,6 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 GOLDENS = Path(__file__).resolve().parent / "goldens"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=200, metavar="N", help="damaged files of each format")
+    parser.addoption("--fuzz-first", type=int, default=0, metavar="NUMBER", help="the number of the first of them")
+
+
 @pytest.fixture(autouse=True)
 def cache_folder_of_its_own(monkeypatch, tmp_path_factory):
     """No test reads or fills the user's cache."""
