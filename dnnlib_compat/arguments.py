@@ -70,7 +70,7 @@ KINDS = {
     **dict.fromkeys(("channel_base", "channel_max"), WIDTHS),
     "num_layers": whole(0, MAX_LAYERS),
     "num_critical": whole(0, MAX_LAYERS),
-    "num_fp16_res": whole(0, MAX_LAYERS),
+    "num_fp16_res": NUMBER,
     "num_fp16_channels": whole(0, MAX_SIZE),
     **dict.fromkeys(("kernel_size", "conv_kernel"), whole(1, MAX_KERNEL)),
     **dict.fromkeys(("filter_size",), whole(1, MAX_TAPS)),

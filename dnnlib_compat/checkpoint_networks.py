@@ -47,7 +47,7 @@ def beside_config(path):
     for name in (WEIGHTS, SAFE_WEIGHTS):
         if path.with_name(name).exists():
             return path.with_name(name)
-    raise NetworkFileError(f"{path}: there is no {WEIGHTS} or {SAFE_WEIGHTS} beside it, which hold the weights")
+    raise NetworkFileError(f"{path}: there is no {WEIGHTS} beside it, nor a {SAFE_WEIGHTS}, which holds the weights")
 
 
 def read(path):
@@ -72,7 +72,10 @@ def read_converted(path):
         state = without_wrappers({name: file.get_tensor(name) for name in file.keys()})
         if not state:
             raise NetworkFileError(f"{path}: holds no tensors")
-    family, kwargs, state = convert(state, None, path)
+    try:
+        family, kwargs, state = convert(state, None, path)
+    except NetworkFileError as error:
+        raise NetworkFileError(f"{error}; and it was not written by convert") from None
     return assemble(family, kwargs, state, path)
 
 

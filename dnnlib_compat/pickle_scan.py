@@ -5,7 +5,7 @@ The scan follows the stack of the pickle's machine without making any object. Wh
 
 import pickletools
 
-from dnnlib_compat.budgets import MAX_DIGITS, MAX_MEMO_GAP, MAX_OPCODES, MAX_TUPLE_DEPTH
+from dnnlib_compat.budgets import MAX_DIGITS, MAX_MEMO_GAP, MAX_OPCODES, MAX_TUPLE_DEPTH, MORE
 from dnnlib_compat.errors import NetworkFileError
 
 PREFIX_LENGTHS = {  # bytes of the length in front of an argument
@@ -63,7 +63,7 @@ def _scan(data, start):
         name, length, prefix, takes, to_mark, gives = TABLE[data[position]]
         position, count = position + 1, count + 1
         if count > MAX_OPCODES:
-            raise NetworkFileError(f"has more than {MAX_OPCODES} opcodes, far beyond a network's pickle")
+            raise NetworkFileError(f"has more than {MAX_OPCODES} opcodes, far beyond a network's pickle; {MORE}")
         argument = position
         if prefix:
             length = prefix + int.from_bytes(data[position : position + prefix], "little")

@@ -19,7 +19,7 @@ import sys
 import numpy as np
 import torch
 
-from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_NAMES, MAX_REPEATED
+from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_NAMES, MAX_REPEATED, MORE
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, quoted, reason, shown, what
 from dnnlib_compat.pickle_scan import CHANGED, line_ends_changed, scan
 
@@ -206,9 +206,10 @@ class TensorRecord:
             tensor = torch.empty(0, dtype=dtype)
             check_geometry(self.offset, self.size, self.stride, data.nbytes() // tensor.element_size())
             tensor.set_(data, self.offset, self.size, self.stride)
+            whole = tensor.is_contiguous() and tensor.numel() * tensor.element_size() == data.nbytes()
         except Exception as error:  # torch.load raises many kinds on damaged payloads; none has run code
             raise NetworkFileError(f"a tensor of the file cannot be decoded ({what(error)})") from error
-        return tensor.clone()
+        return tensor if whole else tensor.clone()  # each call has a storage of its own; of a part, the rest may go
 
 
 def check_geometry(offset, size, stride, available):
@@ -382,7 +383,9 @@ class RestrictedUnpickler(pickle.Unpickler):
         if module in KNOWN or module.partition(".")[0] in REFUSED and (module, name) not in INERT:
             raise UnsafePickleError(asks_for(f"{module}.{name}"))
         if len(self.inert) > MAX_NAMES:
-            raise NetworkFileError(f"names more than {MAX_NAMES} functions and classes, far more than a network")
+            raise NetworkFileError(
+                f"names more than {MAX_NAMES} functions and classes, far more than a network; {MORE}"
+            )
         if (module, name) not in self.inert:
             namespace = {"__slots__": (), "asked_for": f"{module}.{name}"}
             self.inert[module, name] = _Sealed("Inert", (InertRecord,), namespace)
