@@ -30,6 +30,10 @@ WEIGHT_FILES = (
 )
 
 
+class UnknownTensors(NetworkFileError):
+    """Tensors whose names are those of no network that is known here."""
+
+
 def file_in(folder):
     """The path of the network in a folder of weights. Raises NetworkFileError when there is none."""
     for pattern in WEIGHT_FILES:
@@ -74,7 +78,7 @@ def read_converted(path):
             raise NetworkFileError(f"{path}: holds no tensors")
     try:
         family, kwargs, state = convert(state, None, path)
-    except NetworkFileError as error:
+    except UnknownTensors as error:
         raise NetworkFileError(f"{error}; and it was not written by convert") from None
     return assemble(family, kwargs, state, path)
 
@@ -93,7 +97,7 @@ def convert(tensors, arguments, path):
         if is_other(set(tensors)):
             raise NetworkFileError(f"{path}: {what}")
     some = shown(", ".join(list(tensors)[:3]))
-    raise NetworkFileError(f"{path}: not a BigGAN, BigGAN-deep or NVAE generator (its tensors are {some}, …)")
+    raise UnknownTensors(f"{path}: not a BigGAN, BigGAN-deep or NVAE generator (its tensors are {some}, …)")
 
 
 WHOLE_MODULE = (
