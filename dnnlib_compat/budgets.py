@@ -41,6 +41,13 @@ MAX_DIGITS = 4_000
 # Bytes of the pickle in an archive of torch.save, whose tensors lie beside it: published ones have some megabytes.
 MAX_PICKLE = _scaled(1 << 28)
 
+# What hashing a tuple visits, which may share its parts; it is done anew each time that the tuple is a key.
+MAX_TUPLE_PARTS = 10_000
+# Strings hash with a secret of the process; tuples and long numbers do not, so that a file can choose any number of
+# them with one hash, and a dictionary of those takes a time that grows with its square. Networks use strings.
+MAX_TUPLE_KEYS = 1_000
+MAX_LONG_NUMBERS = 2_000
+
 # Records of modules: the deepest official network has 5 levels and a thousand modules. Shared children make a graph
 # whose paths grow exponentially when it is walked as a tree, so paths are what is counted.
 MAX_MODULE_DEPTH = 50

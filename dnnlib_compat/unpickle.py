@@ -19,7 +19,7 @@ import sys
 import numpy as np
 import torch
 
-from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_NAMES, MAX_REPEATED, MORE
+from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_NAMES, MAX_REPEATED, MAX_TUPLE_KEYS, MORE
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, quoted, reason, shown, what
 from dnnlib_compat.pickle_scan import CHANGED, line_ends_changed, scan
 
@@ -36,8 +36,19 @@ class PlainDict(dict, metaclass=_Sealed):
 
     __slots__ = ()
 
+    def __init__(self, items=()):
+        pairs = list(items.items() if isinstance(items, dict) else items)
+        check_keys([pair[0] for pair in pairs])  # before they are hashed
+        super().__init__(pairs)
+
     def __setstate__(self, state):
         pass
+
+
+def check_keys(keys):
+    """Raise UnpicklingError for more tuples among the keys of a dictionary or the items of a set than networks have."""
+    if sum(isinstance(key, tuple) for key in keys) > MAX_TUPLE_KEYS:
+        raise pickle.UnpicklingError("a dictionary or set of thousands of tuples")
 
 
 class ModuleRecord:
@@ -289,6 +300,13 @@ def _buffer_array(data, dtype, shape, order, axes=None):
     return record
 
 
+def _small(kind, items):
+    if not isinstance(items, (list, tuple)):
+        raise pickle.UnpicklingError("a set of something else than a list")
+    check_keys(items)  # before they are hashed
+    return kind(items)
+
+
 def _reconstructor(cls, base, state):
     """An object of the oldest protocols, before it gets its state."""
     if not isinstance(cls, type) or not issubclass(cls, (TorchModuleRecord, TFNetworkRecord, InertRecord, PlainDict)):
@@ -310,6 +328,8 @@ _DTYPE = _call(DTypeRecord)
 _SCALAR = _call(_numpy_scalar)
 _ARRAY = _call(lambda *args: ArrayRecord())
 _ARRAY_TYPE = object()  # numpy.ndarray is named in pickles as an argument only
+_SET = _call(lambda items=(): _small(set, items))
+_FROZENSET = _call(lambda items=(): _small(frozenset, items))
 _BUFFER_ARRAY = _call(_buffer_array)
 _BYTES = _call(_text)
 _SIZE = _call(lambda size: tuple(size))
@@ -324,11 +344,11 @@ ALLOWED = {
     ("dnnlib.util", "EasyDict"): PlainDict,
     ("dnnlib", "EasyDict"): PlainDict,
     ("collections", "OrderedDict"): PlainDict,
-    ("builtins", "dict"): dict,
-    ("builtins", "set"): set,
+    ("builtins", "dict"): PlainDict,
+    ("builtins", "set"): _SET,
     ("builtins", "list"): list,
     ("builtins", "tuple"): tuple,
-    ("builtins", "frozenset"): frozenset,
+    ("builtins", "frozenset"): _FROZENSET,
     ("builtins", "object"): _OBJECT,
     ("builtins", "bytes"): _BYTES,
     ("copyreg", "_reconstructor"): _RECONSTRUCTOR,
