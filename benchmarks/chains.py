@@ -81,7 +81,7 @@ def check_folder(folder, settings):
         raise click.ClickException(f"{folder} holds a run with {found}, not {settings}: choose another --outdir")
 
 
-def labels_of(atlas, top_k, n, log_volume, folder, *, rho, domain, lessons):
+def labels_of(atlas, top_k, n, log_volume, folder, *, rho, prior, lessons):
     """({z, volumes} to learn from, ends of the last lesson's chains)."""
     z = atlas.latents(np.arange(n)).numpy()
     known = dict(z=z, volumes=atlas.log_volume(top_k)[:n])
@@ -94,7 +94,7 @@ def labels_of(atlas, top_k, n, log_volume, folder, *, rho, domain, lessons):
                 learned_surrogate(log_volume.inputs, **known),
                 z.shape[1],
                 rho=rho,
-                domain=domain,
+                prior=prior,
                 seed=number,
             )
             return dict(z=found.z, volumes=found.volumes, ends=found.ends, error=found.error)
@@ -109,9 +109,9 @@ def labels_of(atlas, top_k, n, log_volume, folder, *, rho, domain, lessons):
     return known, ends
 
 
-def run_chains(log_volume, surrogate_of, known, z0, folder, *, rho, domain, draws):
+def run_chains(log_volume, surrogate_of, known, z0, folder, *, rho, prior, draws):
     """The Chains of `draws` draws, block by block."""
-    options = dict(rho=rho, domain=domain, inner=INNER)
+    options = dict(rho=rho, prior=prior, inner=INNER)
 
     def warm_up():
         surrogate = surrogate_of(known)
@@ -186,10 +186,10 @@ def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws):
     space, atlas = get_space(generator, "pixel"), open_atlas(atlas_folder)
     log_volume = LogVolume(space, top_k, method="subspace")
     check_folder(outdir, dict(atlas=atlas_folder, rho=rho, top_k=top_k, labels=labels, lessons=lessons, chains=width))
-    known, ends = labels_of(atlas, top_k, labels, log_volume, outdir, rho=rho, domain=space.domain, lessons=lessons)
+    known, ends = labels_of(atlas, top_k, labels, log_volume, outdir, rho=rho, prior=space.domain, lessons=lessons)
     chains = run_chains(
         log_volume, lambda found: learned_surrogate(log_volume.inputs, **found), known, ends[:width], outdir,
-        rho=rho, domain=space.domain, draws=draws,
+        rho=rho, prior=space.domain, draws=draws,
     )  # fmt: skip
     kept, every = thinned(chains)
     z = kept.z.reshape(-1, generator.z_dim)

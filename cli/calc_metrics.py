@@ -44,12 +44,14 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     calc_metrics --metrics=fid50k_full --data=ffhq.zip --network=ffhq.pkl --sampler=magnet --atlas=atlas --mix=0.041
     torchrun --nproc_per_node=8 -m cli.calc_metrics --metrics=pr50k3_full --data=ffhq.zip --network=ffhq.pkl
 
-    Any number of images may stand in a name, 5k or 500 instead of 50k:
+    Any number of images may stand in a name, 5k or 500 instead of 50k. With a neighbour,
+    pr50k3 is 50,000 images, pr1024k3 1,024, and pr300 has the usual neighbour:
 
     \b
       fid50k_full   Frechet inception distance against the full data set
       kid50k_full   Kernel inception distance against the full data set
       pr50k3_full   Precision and recall against the full data set, third neighbour
+      pr_exact50k3_full   the same with exact distances; the official ones are float16
       dc50k5_full   Density and coverage against the full data set, fifth neighbour
       fid50k, kid50k, pr50k3, dc50k5   the same against as many real images
       is50k         Inception score

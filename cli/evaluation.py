@@ -22,6 +22,8 @@ from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 
 SAMPLER_OPTIONS = tuple(option for option in VOLUME + ATLAS + WEIGHTS + OWN if option != "detector")
+SHARED_ATLAS = "another set of candidates: the repeats share one atlas (--fresh-atlas)"
+DRAWN = ("distinct", "law_log_volume", "drawn_log_volume")  # of a draw's report, in every line
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
@@ -44,7 +46,11 @@ def plan(names, options, rho, psis, mixes):
     """(metrics, Settings) of a command's options. Raises a click error or ValueError for what makes no sense."""
     metrics = parse_metrics(names)
     given = {key: options[key] for key in SAMPLER_OPTIONS}
-    check_sampler(options["sampler_name"], rho=rho, **given)
+    sampler_class = check_sampler(options["sampler_name"], rho=rho, **given)
+    if options["fresh_atlas"] and not (sampler_class.needs_atlas and options["repeats"] > 1):
+        raise click.ClickException("--fresh-atlas is for --repeats of a sampler with an atlas; leave it out")
+    if options["fresh_atlas"] and options["atlas_path"] is not None:
+        raise click.ClickException("--fresh-atlas builds an atlas for each repeat; leave --atlas out")
     return metrics, settings_of(options["sampler_name"], rho, psis, mixes)
 
 
@@ -68,10 +74,11 @@ class Run:
     def __init__(
         self, metrics, settings, *, network, device, allow_code, data, mirror, sampler_name, detectors, lpips_heads,
         batch, workers, no_cache, seed, repeats, noise_mode, cutoff, allow_singular, save_images, outdir,
-        **sampler_options,
+        fresh_atlas, **sampler_options,
     ):  # fmt: skip
         self.metrics, self.settings, self.sampler_name = metrics, settings, sampler_name
         self.outdir, self.save_images, self.seeds = outdir, save_images, range(seed, seed + repeats)
+        self.fresh_atlas, (_, self.sampler_class) = fresh_atlas, filters_and_base(sampler_name)
         device = own_device(device)
         opened = distributed.leader_first(functools.partial(open_network, network, device, allow_code))
         self.generator, self.source, self.entry = opened
@@ -101,35 +108,41 @@ class Run:
             needed=self.largest_draw(),
             shortage="{needed} samples are more than the {candidates} candidates of an atlas of this size",
             per_sample=CANDIDATES_PER_SAMPLE,
+            in_order=any(setting.rho is not None and math.isinf(setting.rho) for setting in settings),
         )
 
     def lines(self, setting):
         """Yield the result lines of a Setting: those of every repeat and, of several, the summary of each metric."""
-        sampler, described = self.sampler(setting)
         finished = {metric.name: [] for metric in self.metrics}
         for repeat, seed in enumerate(self.seeds):
+            if repeat == 0 or self.fresh_atlas:
+                sampler, described = self.sampler(setting, seed if self.fresh_atlas else 0)
             watch = self.saving(setting) if self.save_images and repeat == 0 else None
+            seen = []
             for metric, figures, seconds in evaluate(
-                self.metrics, self.generator, sampler, self.real, self.detectors, seed=seed, psi=setting.psi,
-                progress=count_progress, on_images=watch, **self.rendering,
+                self.metrics, self.generator, sampler, self.real, self.detectors, seed=seed,
+                psi=1.0 if sampler.truncates else setting.psi, progress=count_progress, on_images=watch,
+                on_latents=seen.append, **self.rendering,
             ):  # fmt: skip
-                extra = dict(described, seed=seed)
+                extra = dict(described, seed=seed, **{key: seen[-1].report.get(key) for key in DRAWN})
                 if metric.detector:
                     extra["detector"] = self.detectors[metric.detector].name
                 if metric.needs_real:
                     extra["data"] = self.real.name
                 if len(self.seeds) > 1:
                     extra["repeat"] = repeat
+                    if self.sampler_class.needs_atlas and not self.fresh_atlas:
+                        extra["interval_leaves_out"] = SHARED_ATLAS
                 line = result_line(metric.name, figures, seconds, distributed.world(), self.source, self.outdir, extra)
                 finished[metric.name].append(line)
                 yield line
         if len(self.seeds) > 1:
             yield from map(summary_line, finished.values())
 
-    def sampler(self, setting):
-        """(sampler, what describes it) of a Setting."""
+    def sampler(self, setting, atlas_seed=0):
+        """(sampler, what describes it) of a Setting. atlas_seed: of an atlas that is built for it."""
         empty = dict(space=None, rho=None, ess=None)
-        sampler, described = self.maker.make(setting.rho, setting.psi)
+        sampler, described = self.maker.make(setting.rho, setting.psi, atlas_seed)
         described = dict(sampler=self.sampler_name, **empty | described, trunc=setting.psi, mix=setting.mix)
         if self.rendering["cutoff"] is not None:
             described["trunc_cutoff"] = self.rendering["cutoff"]

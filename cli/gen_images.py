@@ -102,6 +102,7 @@ def main(
 
     shortage = f"seed {max(seeds)} is beyond the {{candidates}} candidates of an atlas of this size"
     drawing = dict(cutoff=cutoff, label=label, needed=max(seeds) + 1, shortage=shortage)
+    drawing["in_order"] = rho is not None and np.isinf(rho)
     sampler, described = SamplerMaker(generator, source, entry, sampler_name, options, **drawing).make(rho, psi)
     record = dict(network=source, sampler=sampler_name, trunc=psi, noise_mode=noise_mode, **described)
     if cutoff is not None:
@@ -110,7 +111,8 @@ def main(
         record["smooth"] = smooth
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
     latents = sampler.draw(seeds, c)
-    say_report(sampler)
+    say_report(sampler, latents)
+    record |= {f"draw_{name}": figure for name, figure in latents.report.items()}
     apply_transform(generator, transform)
     if label is not None:
         record["class"] = label
@@ -136,7 +138,7 @@ def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **sy
     lines, sheet = [], []
     try:
         sizes = [min(batch, len(seeds) - first) for first in range(0, len(seeds), batch)]
-        batches = render(generator, latents.z, latents.c, batch=batch, **synthesis)
+        batches = render(generator, latents, batch=batch, **synthesis)
         for images in with_progress(batches, sizes, "images"):
             for image in images:
                 i = len(lines)

@@ -49,6 +49,11 @@ evaluation_options = apply_options(
             help="Repeat with seeds SEED, SEED+1, ... and give a 95 % interval.",
         ),
         click.option(
+            "--fresh-atlas",
+            is_flag=True,
+            help="Of --repeats: an atlas for each, seeded by its seed, so that the interval leaves nothing out.",
+        ),
+        click.option(
             "--detector",
             "detectors",
             multiple=True,

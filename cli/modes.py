@@ -166,7 +166,7 @@ class Pictures:
         self.batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
 
     def __call__(self, latents):
-        return np.concatenate(list(render(self.generator, latents.z, latents.c, batch=self.batch, **self.truncation)))
+        return np.concatenate(list(render(self.generator, latents, batch=self.batch, **self.truncation)))
 
 
 class Nearest:

@@ -29,11 +29,12 @@ from cli.progress import with_progress
 from cli.sampling import SamplerMaker, check_sampler, complete
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
-from latent_plugins.candidates import gumbels
 from latent_plugins.images import render
+from latent_plugins.importance.weights import log_weights, rho_for_json
 from latent_plugins.plotting import image_grid, save_png
-from latent_plugins.samplers.filtered import hashed
-from latent_plugins.weights import log_weights, rho_for_json
+from latent_plugins.randomness import Stream, gumbels
+from latent_plugins.samplers import Latents
+from latent_plugins.samplers.keys import hashed
 
 SMALLEST_CELL = 64  # pixels: smaller images are enlarged, so that captions have room
 TEXT_HEIGHT = 14  # pixels of a line of a caption
@@ -116,7 +117,8 @@ def main(
     batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
     columns = []
     for index in with_progress(list(drawn), [len(seeds)] * len(rhos), "images"):
-        pictures = render(generator, sampler.atlas.latents(index, label), c, psi=psi, cutoff=cutoff, batch=batch)
+        latents = Latents(sampler.atlas.latents(index, label), c)
+        pictures = render(generator, latents, psi=psi, cutoff=cutoff, batch=batch)
         columns.append(np.concatenate(list(pictures)))
     texts = [f"rho {rho:g}" for rho in rhos]
     if out.suffix.lower() == ".png":
@@ -155,7 +157,7 @@ def coherent_choices(volume, rhos, seeds, atlas, label=None):
     choices = np.empty((len(rhos), len(seeds)), dtype=np.int64)
     weights = [log_weights(volume, rho) for rho in rhos]
     for column, seed in enumerate(seeds):
-        noise = gumbels(len(volume), seed=hashed(8, "strip", atlas_seed, label, seed))
+        noise = gumbels(len(volume), seed=hashed(8, "strip", atlas_seed, label, seed), stream=Stream.STRIP)
         choices[:, column] = [np.argmax(logw + noise) for logw in weights]
     return choices
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
+DRAWN = ("ess", "distinct", "law_log_volume", "drawn_log_volume")  # of a weighted draw: means of repeats
+
 
 def format_time(seconds):
     """`9s`, `2m 05s`, `1h 02m 05s`, `1d 02h 03m`, as the official commands write durations."""
@@ -55,11 +57,13 @@ def mean_and_interval(values, level=0.95):
 
 def summary_line(lines):
     """The record of the repeats of one setting: mean figures, and `interval95` of each."""
+    drawn = {key: np.mean([line[key] for line in lines]) for key in DRAWN if lines[0].get(key) is not None}
     keys = lines[0]["results"]
     summed = {key: mean_and_interval([line["results"][key] for line in lines]) for key in keys}
     line = {key: value for key, value in lines[0].items() if key not in ("seed", "repeat")}
     seconds = sum(each["total_time"] for each in lines)
     line.update(
+        **{key: float(mean) for key, mean in drawn.items()},
         results={key: mean for key, (mean, _) in summed.items()},
         total_time=seconds,
         total_time_str=format_time(seconds),

@@ -15,6 +15,7 @@ from latent_plugins.atlas import open_atlas
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, make_settings, shard_map
 from latent_plugins.defaults import default_candidates, paper_top_k
+from latent_plugins.importance.weights import rho_for_json
 from latent_plugins.reweighting.weight_files import load_weights
 from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.samplers.filtered import FilterSampler
@@ -30,7 +31,6 @@ from latent_plugins.spaces import (
     is_feature_space,
 )
 from latent_plugins.volume import LogVolume
-from latent_plugins.weights import rho_for_json
 
 IDLE_DEFAULTS = dict(
     projection=256,
@@ -39,14 +39,14 @@ IDLE_DEFAULTS = dict(
     precision="float32",
     compile=False,
     min_spearman=MIN_SPEARMAN,
-    replacement=False,
+    without_replacement=False,
     pareto=False,
 )  # of options that always have a value
 
 # Options by what they are for; a sampler takes those of what it needs, and its own `settings`.
 VOLUME = ("space", "top_k", "domain", "method", "projection", "oversample", "iterations", "precision", "compile")
 VOLUME += ("detector", "layer", "max_memory")
-ATLAS = ("atlas_path", "replacement", "true_volumes", "candidates", "basis", "labels", "min_spearman")
+ATLAS = ("atlas_path", "without_replacement", "true_volumes", "candidates", "basis", "labels", "min_spearman")
 WEIGHTS = ("weights_path",)
 OWN = ("alpha", "pareto", "steps", "particles", "threshold", "corners", "tau", "keep")
 FILTERS = {"jbt": ("keep",), "simplicial": ("corners", "tau"), "latentrs": WEIGHTS}  # and the options that they take
@@ -91,7 +91,9 @@ def sampler_choice_options(rho=click.FLOAT):
                 help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
             ),
             click.option(
-                "--replacement", is_flag=True, help="Draw candidates with replacement, each seed independently."
+                "--without-replacement",
+                is_flag=True,
+                help="magnet, polarity: the published code's rule, whose law is flatter than rho says.",
             ),
             click.option(
                 "--true-volumes",
@@ -205,26 +207,28 @@ class SamplerMaker:
     """Makes the samplers of a command for its network; atlases are found or built once.
 
     options: all of VOLUME, ATLAS, WEIGHTS and OWN. entry: the network's catalogue entry. label: the only class wanted;
-    needed: how many latents are drawn without replacement from an atlas; shortage: text for too few candidates, with
-    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
+    needed: how many latents are drawn from an atlas; shortage: text for too few candidates without replacement, with
+    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap;
+    in_order: whether they are taken in the order of their volumes.
     """
 
     def __init__(
-        self, generator, source, entry, name, options, *, cutoff, needed, shortage, label=None, per_sample=0
+        self, generator, source, entry, name, options, *, cutoff, needed, shortage, label=None, per_sample=0,
+        in_order=False,
     ):  # fmt: skip
         self.generator, self.source, self.name, self.options = generator, source, name, options
         self.filters, self.sampler_class = filters_and_base(name)
         self.advice = usable_advice(generator, entry.get("recommended", {}))
         self.cutoff, self.needed, self.shortage = cutoff, needed, shortage
-        self.label, self.per_sample = label, per_sample
-        self._by_psi, self._built = {}, {}
+        self.label, self.per_sample, self.in_order = label, per_sample, in_order
+        self._found, self._built = {}, {}
 
-    def make(self, rho, psi):
+    def make(self, rho, psi, atlas_seed=0):
         """(sampler, what describes it) for a polarity (None: the recommended one) and truncation psi.
 
-        Whatever can be refused is refused before an atlas is built.
+        atlas_seed: of the candidates, where an atlas is built. Whatever can be refused is refused before that.
         """
-        sampler, described = self._base(rho, psi)
+        sampler, described = self._base(rho, psi, atlas_seed)
         if self.filters:
             sampler = FilterSampler(self.generator, sampler, [self._filter(each, psi) for each in self.filters])
             taken = {option for each in self.filters for option in FILTERS[each]}
@@ -242,16 +246,18 @@ class SamplerMaker:
             return SimplicialFilter(self.options["corners"], self.options["tau"], 0, *shape)
         return WeightFilter(load_weights(self.options["weights_path"]), generator=self.generator)
 
-    def _base(self, rho, psi):
+    def _base(self, rho, psi, atlas_seed):
         own = {
             keyword: self.options[option]
             for option, keyword in self.sampler_class.settings.items()
             if option != "rho" and self.options[option] is not None
         }
-        if self.sampler_class.needs_atlas:
-            return self._on_atlas(rho, psi, own)
-        if "psi" in inspect.signature(self.sampler_class).parameters:  # those whose images' truncation counts
+        if self.sampler_class.truncates:
+            own["psi"] = psi
+        elif "psi" in inspect.signature(self.sampler_class).parameters:  # those whose images' truncation counts
             own |= dict(psi=psi, cutoff=self.cutoff)
+        if self.sampler_class.needs_atlas:
+            return self._on_atlas(rho, psi, own, atlas_seed)
         described = {option: self.options[option] for option in self.sampler_class.settings if option != "rho"}
         if self.sampler_class.needs_volume:
             space = canonical_space(self.options["space"] or self.advice["space"])
@@ -259,6 +265,8 @@ class SamplerMaker:
             volumes, top_k = self._volumes(space, psi)
             described |= dict(space=space, rho=own["rho"], top_k=top_k)
             own["volumes"] = volumes
+            if self.options["domain"] is not None:
+                own["domain"] = described["domain"] = self.options["domain"]
         if self.sampler_class.needs_weights:
             own["weights"] = load_weights(self.options["weights_path"])
             described["weights"] = str(self.options["weights_path"])
@@ -266,36 +274,36 @@ class SamplerMaker:
             own["critic"], described["critic"] = self._critic()
         return create_sampler(self.sampler_class.name, self.generator, **own), described
 
-    def _on_atlas(self, rho, psi, own):
+    def _on_atlas(self, rho, psi, own, atlas_seed):
         chosen = None
         if "rho" in self.sampler_class.settings:
             space = canonical_space(self.options["space"] or self.advice["space"])
             if self.options["atlas_path"] is None or rho is not None:
                 chosen = choose_rho(self.name, rho, advice_for(self.advice, space))
-        if psi not in self._by_psi:
-            self._by_psi[psi] = self._find_atlas(psi)
-        atlas, space = self._by_psi[psi]
+        key = psi, atlas_seed
+        if key not in self._found:
+            self._found[key] = self._find_atlas(psi, atlas_seed)
+        atlas, space = self._found[key]
         if "rho" in self.sampler_class.settings:
             own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space)) if chosen is None else chosen
         top_k = choose_top_k(self.options["top_k"], self.advice, atlas, space, self.generator.family)
-        drawn = dict(replacement=self.options["replacement"], true_volumes=self.options["true_volumes"])
+        drawn = dict(without_replacement=self.options["without_replacement"], true_volumes=self.options["true_volumes"])
         return sampler_on(
             self.generator, self.sampler_class.name, atlas, space=space, label=self.label, top_k=top_k, **drawn, **own
         )
 
-    def _find_atlas(self, psi):
+    def _find_atlas(self, psi, seed):
         """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use."""
         options = self.options
         atlas, space = given_atlas(options["atlas_path"], self.advice, options["space"], psi, self.cutoff)
         if atlas is None:
-            needed = 0 if options["replacement"] else self.needed
             made = self._settings(space, psi)
             if made["candidates"] is None and space == "z:w" and self.per_sample:
-                made["candidates"] = max(default_candidates(space), self.per_sample * needed)
-            settings = settings_for(self.generator, options["top_k"], self.advice, **made)
-            if settings.candidates < needed:
-                text = self.shortage.format(needed=needed, candidates=settings.candidates)
-                raise ValueError(f"{text}: give more --candidates, or draw with --replacement")
+                made["candidates"] = max(default_candidates(space), self.per_sample * self.needed)
+            settings = settings_for(self.generator, options["top_k"], self.advice, seed=seed, **made)
+            if settings.candidates < self.needed and (options["without_replacement"] or self.in_order):
+                text = self.shortage.format(needed=self.needed, candidates=settings.candidates)
+                raise ValueError(f"{text}: give more --candidates")
             if settings not in self._built:  # in style space, truncation changes nothing
                 self._built[settings] = cached_atlas(self.generator, settings, options["min_spearman"])
             atlas = self._built[settings]
@@ -303,7 +311,8 @@ class SamplerMaker:
 
     def _settings(self, space, psi):
         """Keyword arguments of make_settings."""
-        names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas_path", "replacement", "true_volumes", "min_spearman"}
+        names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas_path", "true_volumes", "min_spearman"}
+        names -= {"without_replacement"}
         classes = None if self.label is None else (self.label,)
         made = {name: self.options[name] for name in names}
         return made | dict(space=space, psi=psi, cutoff=self.cutoff, classes=classes)
@@ -431,10 +440,23 @@ def choose_rho(name, rho, advice):
     return rho
 
 
-def say_report(sampler):
-    """Print what a sampler has to tell of its last draw: acceptance, diagnostics of chains."""
+def say_report(sampler, latents):
+    """Print what a sampler has to tell of its last draw: acceptance, diagnostics of chains, what came of weights."""
     text, effort = getattr(sampler, "report", None), getattr(sampler, "last_effort", None)
     if effort is not None:
         text = f"acceptance {effort.acceptance:.3g}, {1000 * effort.seconds_per_sample:.3g} ms a latent"
     if text:
         click.echo(text)
+    if "distinct" in latents.report:
+        click.echo(weighted_text(latents.report))
+
+
+def weighted_text(report):
+    """A weighted draw in words."""
+    text = f"{report['distinct']} different candidates in {report['drawn']} rows"
+    text += f", mean log-volume {report['drawn_log_volume']:.3f}"
+    if "law_log_volume" in report:
+        text += f" where the weights ask for {report['law_log_volume']:.3f}"
+    if "effective_rho" in report:
+        text += f", that of rho {report['effective_rho']:.3g}"
+    return text

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from cli.evaluation import Run, plan
+from cli.evaluation import DRAWN, Run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
@@ -77,7 +77,7 @@ def measure(run, setting, outdir):
         if distributed.rank() == 0:
             append_line(outdir, line)
         if single or "interval95" in line:
-            for key in ("sampler", "space", "rho", "top_k", "trunc", "mix", "ess", "candidates"):
+            for key in ("sampler", "space", "rho", "top_k", "trunc", "mix", "ess", "candidates", *DRAWN):
                 row[key] = line.get(key)
             for key, mean in line["results"].items():
                 row[key] = mean
@@ -98,6 +98,7 @@ def identity_of(run, names):
         sampler=run.sampler_name,
         options={key: str(value) for key, value in run.sampler_options.items()},
         rendering=run.rendering,
+        fresh_atlas=run.fresh_atlas,
     )
 
 

@@ -18,9 +18,7 @@ def assemble(family, kwargs, tensors, path):
             f"{path}: {shown(broken[0])} holds NaN or infinity; the file is of a failed training run"
         )
     refuse(problems, family, path)
-    floats = {name: tensor.to(torch.float32).contiguous() for name, tensor in tensors.items()}
-    network.load_state_dict(floats, assign=True)
-    return network
+    return fill(network, tensors)
 
 
 def empty_network(family, kwargs, path):
@@ -54,6 +52,24 @@ def refuse(problems, family, path):
         )
 
 
+def fill(network, tensors, strict=True):
+    """A network without data, filled: its parameters and buffers are copies of `tensors`, as `owned` makes them."""
+    dtypes = {name: tensor.dtype for name, tensor in network.state_dict().items()}
+    copies = {name: owned(tensor, dtypes.get(name, torch.float32)) for name, tensor in tensors.items()}
+    network.load_state_dict(copies, assign=True, strict=strict)
+    return network
+
+
+def owned(tensor, dtype=torch.float32):
+    """A contiguous copy in memory of torch's own.
+
+    What was read from a file may lie in the file's buffer, at any alignment. Kernels differ by alignment and so do the
+    last bits of their results: the same network from two formats would give two images. A file that is mapped into
+    memory may be overwritten besides.
+    """
+    return torch.empty(tensor.shape, dtype=dtype, device=tensor.device).copy_(tensor.detach())
+
+
 def is_finite(tensor):
     """Whether a tensor holds neither NaN nor infinity; NaN propagates through the extremes, and nothing is copied."""
     return tensor.numel() == 0 or all(bool(bound.isfinite()) for bound in tensor.aminmax())
@@ -76,7 +92,7 @@ def fit_tensors(tensors, names, expected, what):
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise NetworkFileError(f"does not fit {what}: {'; '.join(problems[:3])}{more}")
-    floats = {name: tensor.to(torch.float32).contiguous() for name, tensor in tensors.items()}
+    floats = {name: owned(tensor) for name, tensor in tensors.items()}  # as converters compute with them
     for name, tensor in floats.items():
         if not is_finite(tensor):
             raise NetworkFileError(f"{name} holds NaN or infinity; the file is damaged or of a failed training run")

@@ -64,7 +64,7 @@ def read_checkpoint(path, *, skip=TRAINING_STATE):
     dictionary whose name is in `skip` are left out.
 
     An archive with entries to skip is mapped into memory copy-on-write: bytes that nobody reads are never loaded, and
-    tensors that are kept want `unmapped`, for the file must not change while they are in use. Other files are read, so
+    tensors that are kept want a copy, for the file must not change while they are in use. Other files are read, so
     that each tensor's memory can go when it is done with; of the older format in full, skipped entries included, which
     are freed before this returns.
 
@@ -254,8 +254,3 @@ def without_wrappers(state):
         wrapper = next(w for w in WRAPPERS if next(iter(state)).startswith(w))
         state = {name.removeprefix(wrapper): value for name, value in state.items()}
     return state
-
-
-def unmapped(tensor):
-    """The tensor itself, or a copy where it still lies in a mapped file, which somebody may overwrite."""
-    return tensor.clone() if tensor.untyped_storage().filename is not None else tensor

@@ -7,7 +7,7 @@ import torch
 
 from dnnlib_compat.assemble import assemble
 from dnnlib_compat.budgets import MAX_JSON
-from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, unmapped, without_wrappers
+from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, without_wrappers
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, reason, shown
 from dnnlib_compat.formats import check_regular
 from dnnlib_compat.networks.biggan_files import convert_biggan, convert_biggan_hf, is_biggan, is_biggan_hf
@@ -64,7 +64,7 @@ def read(path):
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{error}; {WHOLE_MODULE}") from None
     family, kwargs, state = convert(*state_of(content, path), path)
-    return assemble(family, kwargs, {name: unmapped(tensor) for name, tensor in state.items()}, path)
+    return assemble(family, kwargs, state, path)
 
 
 def read_converted(path):

@@ -17,8 +17,8 @@ import torch
 
 from dnnlib_compat import pretrained
 from dnnlib_compat.archives import open_archive, verify
-from dnnlib_compat.assemble import ALLOW_CODE_HINT
-from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, unmapped
+from dnnlib_compat.assemble import ALLOW_CODE_HINT, fill
+from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.errors import NetworkFileError, naming, reading, reason
 from dnnlib_compat.formats import LEGACY_CHECKPOINT, first_look
@@ -225,7 +225,7 @@ def filled(network_class, tensors):
     """A network with these tensors, in evaluation mode, without gradients of its own."""
     with torch.device("meta"):  # sizes only: no random initialisation that would be overwritten
         network = network_class()
-    network.load_state_dict(tensors, assign=True, strict=False)  # the converter has compared the names
+    fill(network, tensors, strict=False)  # the converter has compared the names
     return network.eval().requires_grad_(False)
 
 
@@ -276,7 +276,7 @@ def read_state_dict(path):
     state = state_dict_of(read_checkpoint(path))
     if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
         raise NetworkFileError(f"{path}: holds no state dict of a network")
-    return {name: unmapped(tensor) for name, tensor in state.items()}
+    return state
 
 
 def read_pickled_tensors(path):

@@ -42,7 +42,7 @@ def read_arrays(path, wanted, *, error, what):
         for key in file.shapes:
             part, slash, name = key.partition("/")
             if slash:
-                parts.setdefault(part, {})[name] = torch.from_numpy(file.read(key))
+                parts.setdefault(part, {})[name] = torch.from_numpy(file.read(key)).clone()  # in torch's own memory
     return header, parts
 
 

@@ -15,9 +15,10 @@ import torch
 
 from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.errors import reason
-from latent_plugins import atlas_build, weights
+from latent_plugins import atlas_build
 from latent_plugins.atlas_settings import AtlasError, candidates, make_settings, read_settings, shard_files
 from latent_plugins.fingerprint import fingerprint
+from latent_plugins.importance.weights import log_volume as log_volumes
 
 KNOWN = ("damaged", "not an atlas", "refused", "its ")  # how messages on published files begin
 
@@ -69,7 +70,7 @@ class Atlas:
         label = self._check(label)
         indices = np.asarray(indices, dtype=np.int64)
         if self._latents is not None:
-            return torch.from_numpy(self._latents[label][indices])
+            return torch.tensor(self._latents[label][indices])
         return candidates(self.settings, indices, label)
 
     def log_volume(self, top_k=None, label=None):
@@ -86,7 +87,7 @@ class Atlas:
         if self.predicted:
             volume = self._tables[self._check(label)][:, 0].astype(np.float64)
         else:
-            volume = weights.log_volume(self.spectra(label)[:, :top_k])
+            volume = log_volumes(self.spectra(label)[:, :top_k])
         dropped = int(np.isnan(volume).sum())
         if dropped:
             text = f"{dropped} of {len(volume)} candidates have a zero or non-finite spectrum and are dropped"

@@ -23,12 +23,12 @@ from latent_plugins.atlas_settings import (
     shard_map,
     shard_rows,
 )
-from latent_plugins.candidates import PROJECTION, integer_key
 from latent_plugins.defaults import OVERSAMPLE, default_method
+from latent_plugins.importance.weights import log_volume
 from latent_plugins.predictor import fit, load_predictor, predictor_inputs
+from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.spectrum import spectrum
 from latent_plugins.spectrum.shared import basis_of, mean_metric
-from latent_plugins.weights import log_volume
 
 BASIS_FILE = "basis.npy"
 PREDICTOR_FILE = "predictor.npz"
@@ -164,7 +164,7 @@ def spectra_of(generator, settings, label, indices, basis=None):
     }
     if settings.method in ("projected", "subspace"):
         # The same random directions for the whole atlas: volumes of different candidates must be comparable.
-        key = integer_key(0, seed=settings.seed, stream=PROJECTION)
+        key = integer_key(0, seed=settings.seed, stream=Stream.PROJECTION)
         options["generator"] = torch.Generator().manual_seed(key)
     sigma = spectrum(
         space_map, x, top_k=settings.top_k, method=settings.method, max_memory=settings.max_memory, **options
@@ -201,7 +201,7 @@ def read_basis(path, settings):
     if settings.method not in WITH_BASIS:
         return None
     with reading(Path(path) / BASIS_FILE, AtlasError):
-        return torch.from_numpy(np.load(Path(path) / BASIS_FILE, allow_pickle=False))
+        return torch.tensor(np.load(Path(path) / BASIS_FILE, allow_pickle=False))
 
 
 def write_basis(generator, path, settings):

@@ -13,7 +13,7 @@ from dnnlib_compat.detectors import file_digest, load_detector
 from dnnlib_compat.errors import quoted, reading, shown
 from dnnlib_compat.formats import check_regular
 from dnnlib_compat.pretrained import detectors
-from latent_plugins.candidates import BASES, candidate_latents
+from latent_plugins.candidates import candidate_latents
 from latent_plugins.defaults import (
     OVERSAMPLE,
     STORED,
@@ -23,6 +23,7 @@ from latent_plugins.defaults import (
     paper_top_k,
 )
 from latent_plugins.fingerprint import fingerprint
+from latent_plugins.priors import BASES, SpherePrior, base_measure
 from latent_plugins.spaces import (
     DOMAINS,
     MAPS,
@@ -45,6 +46,7 @@ CHEAP_SHARD_ROWS, SHARD_ROWS = 1000, 50
 HOW = ("max_memory", "compile", "detector")  # settings that say how numbers are computed, not which
 PREDICTED = ("hybrid", "amortized")  # methods whose volumes a predictor gives
 WITH_BASIS = ("shared", "hybrid")
+WITH_RADIUS = ("uniform", "ball")  # base measures
 BASIS_LABELS = 256  # latents that a basis is learned from
 HYBRID_DIRECTIONS = 8
 PREDICTOR_LABELS, FEWEST_LABELS = 5000, 100
@@ -86,6 +88,11 @@ class AtlasSettings:
     detector: str | None = None
     features: str | None = None
     layer: str | None = None
+
+    @property
+    def prior(self):
+        """The Prior that the candidates follow, where the network sees them: on the sphere, if that is the domain."""
+        return SpherePrior(self.z_dim) if self.domain == "sphere" else base_measure(self.base, self.z_dim, self.radius)
 
     @property
     def predicted(self):
@@ -144,10 +151,12 @@ def make_settings(
         if bad:
             raise ValueError(f"class {bad[0]} is out of range, the network has classes 0 to {generator.c_dim - 1}")
     base = generator.prior if base == "prior" else base
-    if base == "uniform" and domain == "sphere":
+    if base not in BASES:
+        raise ValueError(f"unknown base measure {base!r}; known ones: {', '.join(BASES)}")
+    if base in WITH_RADIUS and domain == "sphere":
         raise ValueError("on the sphere the prior is the uniform measure: use base prior, or domain gaussian")
     if not radius > 0:
-        raise ValueError(f"the radius of the uniform base measure must be positive, not {radius}")
+        raise ValueError(f"the radius of a uniform base measure must be positive, not {radius}")
     known = [*METHODS, *PREDICTED]
     if method is not None and method not in known:
         raise ValueError(f"unknown spectrum method {method!r}; known methods: {', '.join(known)}")
@@ -190,7 +199,7 @@ def make_settings(
         candidates=candidates,
         top_k=top_k,
         base=base,
-        radius=float(radius) if base == "uniform" else 1.0,
+        radius=float(radius) if base in WITH_RADIUS else 1.0,
         seed=seed,
         psi=float(psi),
         cutoff=cutoff,

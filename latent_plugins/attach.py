@@ -2,7 +2,8 @@
 
 import torch
 
-from latent_plugins.samplers.independent import independent, latent_keys
+from latent_plugins.samplers.keys import latent_keys
+from latent_plugins.truncation import by_truncation
 
 SIZES = ("z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels")
 
@@ -14,7 +15,8 @@ def attach(generator, sampler):
     c_dim and forward, and mapping and synthesis where it has styles. sampler: a Sampler for the same network. A
     caller's Gaussian z is taken as the source of randomness alone: see AttachedGenerator.
 
-    Raises ValueError for a network without sizes of z and c.
+    Raises ValueError for a network without sizes of z and c, and for a sampler that cannot answer for any latent that
+    comes (`Sampler.independent`).
     """
     missing = [name for name in ("z_dim", "c_dim") if not isinstance(getattr(generator, name, None), int)]
     if missing:
@@ -25,19 +27,19 @@ def attach(generator, sampler):
 
 
 class Source:
-    """Callable (z, c) → the sampler's latents for the keys of z's rows, on z's device.
+    """Callable (z, c) → the sampler's Latents for the keys of z's rows.
 
     Copies of a network share it: samplers do not change, and their atlases can be large.
     """
 
     def __init__(self, sampler, c_dim):
-        self.sampler, self.c_dim = independent(sampler), c_dim
+        self.sampler, self.c_dim = sampler.independent(), c_dim
 
     def __deepcopy__(self, memo):
         return self
 
     def __call__(self, z, c):
-        return self.sampler.draw(latent_keys(z), c if self.c_dim else None).z.to(z.device)
+        return self.sampler.draw(latent_keys(z), c if self.c_dim else None)
 
 
 class AttachedMapping(torch.nn.Module):
@@ -57,16 +59,17 @@ class AttachedMapping(torch.nn.Module):
 
     def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, update_emas=False, **kwargs):
         """ws [N, num_ws, w_dim] of the latents that the sampler draws for z [N, z_dim] and c [N, c_dim]."""
-        options = official_options(truncation_psi, truncation_cutoff, update_emas)
-        return self.network(self.source(z, c), c, **options, **kwargs)
+        options = official_options(truncation_cutoff, update_emas) | kwargs
+        return drawn_through(self.network, self.source(z, c), z, c, truncation_psi, options)
 
 
 class AttachedGenerator(torch.nn.Module):
     """A generator whose `forward` and `mapping` draw through a sampler.
 
     The bytes of a row of z are hashed to a seed, and the network gets the sampler's latent for that seed and label: the
-    same z gives the same image in every batch, and Gaussian z give independent draws of the sampler. Nothing flows back
-    to z, and images are no continuous function of it: interpolation and projection need the generator itself.
+    same z gives the same image in every batch, and Gaussian z give independent draws of the sampler. Latents of a
+    sampler that truncates keep their own psi. Nothing flows back to z, and images are no continuous function of it:
+    interpolation and projection need the generator itself.
     `generator` is the network; it moves, freezes and is copied with this module.
     """
 
@@ -86,11 +89,19 @@ class AttachedGenerator(torch.nn.Module):
 
     def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, update_emas=False, **synthesis_kwargs):
         """Images [N, C, H, W] of the latents that the sampler draws for z [N, z_dim] and c [N, c_dim]."""
-        options = official_options(truncation_psi, truncation_cutoff, update_emas)
-        return self.generator(self.source(z, c), c, **options, **synthesis_kwargs)
+        options = official_options(truncation_cutoff, update_emas) | synthesis_kwargs
+        return drawn_through(self.generator, self.source(z, c), z, c, truncation_psi, options)
 
 
-def official_options(truncation_psi, truncation_cutoff, update_emas):
+def drawn_through(network, latents, z, c, psi, options):
+    """What a network makes of Latents in the place of z, on z's device; psi: truncation of rows without their own."""
+
+    def made(z, c, psi):
+        return network(z, c, truncation_psi=psi, **options)
+
+    return by_truncation(latents.psi, psi, made, latents.z.to(z.device), c)
+
+
+def official_options(truncation_cutoff, update_emas):
     """Keyword arguments for a network. update_emas, which only some know, is named only where it says something."""
-    options = dict(truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-    return options | ({"update_emas": True} if update_emas else {})
+    return dict(truncation_cutoff=truncation_cutoff) | ({"update_emas": True} if update_emas else {})

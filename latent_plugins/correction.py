@@ -6,7 +6,9 @@ import numpy as np
 
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_build import computed_volumes
-from latent_plugins.weights import gumbel_order, log_weights
+from latent_plugins.importance.resampling import systematic
+from latent_plugins.importance.weights import log_weights, normalized
+from latent_plugins.randomness import Stream, uniforms
 
 CACHE = "true-volumes{}.npz"
 
@@ -27,21 +29,31 @@ def true_volumes(generator, atlas, indices, label=None):
     return np.array([known[int(i)] for i in indices])
 
 
-def corrected(generator, atlas, volume, rho, n, gumbel, label=None):
+def corrected(generator, atlas, volume, rho, n, label=None):
     """(log-volumes, log-weights) float64 [N] that draw from the true volumes: NaN and −inf outside a pool.
 
-    The pool are the first n candidates in the weighted random order of the predicted `volume` [N] and noise `gumbel`
-    [N]; within it, weights are exp(ρ (true − predicted)): importance resampling, so that the result follows the true
-    volumes as far as the pool reaches. Raises ValueError when n exceeds the usable candidates.
+    The pool is a systematic draw of n candidates by the predicted `volume` [N]; a candidate that it holds c times has
+    the weight c·exp(ρ (true − predicted)): importance resampling, so that the result follows the true volumes as far
+    as the pool reaches. Where n is the number of usable candidates all of them are the pool, and the law is that of the
+    true volumes. Raises ValueError when n exceeds them.
     """
-    order = gumbel_order(log_weights(volume, rho), gumbel)
-    if n > len(order):
-        raise ValueError(f"{n} true volumes are more than the {len(order)} usable candidates of the atlas")
-    pool = order[:n]
-    true, difference = np.full(len(volume), np.nan), np.full(len(volume), np.nan)
+    logw = log_weights(volume, rho)
+    usable = int(np.isfinite(logw).sum())
+    if n > usable:
+        raise ValueError(f"{n} true volumes are more than the {usable} usable candidates of the atlas")
+    if n == usable:
+        pool, expected = np.flatnonzero(np.isfinite(logw)), logw[np.isfinite(logw)]
+    else:
+        substream = 0 if label is None else label + 1
+        u = uniforms([0], 1, seed=atlas.settings.seed, stream=Stream.POOL, substream=substream)[0, 0]
+        pool, copies = np.unique(systematic(logw, n, u), return_counts=True)
+        expected = np.log(copies)
+    true, logits = np.full(len(volume), np.nan), np.full(len(volume), -np.inf)
     true[pool] = true_volumes(generator, atlas, pool, label)
-    difference[pool] = true[pool] - volume[pool]
-    return true, log_weights(difference, rho)
+    if not np.isfinite(true[pool]).any():
+        raise ValueError("no candidate of the pool has a usable spectrum")
+    logits[pool] = np.where(np.isfinite(true[pool]), expected + rho * (true[pool] - volume[pool]), -np.inf)
+    return true, normalized(logits)
 
 
 def read_known(path):

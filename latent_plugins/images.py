@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from latent_plugins.plotting import to_uint8
+from latent_plugins.truncation import by_truncation
 
 
 def inverse_transform(translate, angle):
@@ -19,20 +20,28 @@ def inverse_transform(translate, angle):
 
 
 @torch.no_grad()
-def render(generator, z, c, *, psi=1, cutoff=None, noise_mode="const", batch=16, output_seeds=None):
-    """Yield uint8 images [n, H, W, C], batch by batch, for z [N, z_dim] and c [N, c_dim].
+def render(generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=16, output_seeds=None):
+    """Yield uint8 images [n, H, W, C] of Latents, batch by batch.
 
-    output_seeds: seeds [N] of samples of the output distribution, for networks with one; None: its mean. Raises
-    ValueError when the network answers with a number that is not finite.
+    psi: truncation of the rows that have none of their own. output_seeds: seeds [N] of samples of the output
+    distribution, for networks with one; None: its mean. Raises ValueError when the network answers with a number that
+    is not finite.
     """
     device = next(generator.parameters()).device
-    for start in range(0, len(z), batch):
-        rows, labels = z[start : start + batch].to(device), c[start : start + batch].to(device)
+
+    def made(z, c, psi):
+        return generator(z, c, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
+
+    for start in range(0, len(latents.z), batch):
+        part = slice(start, start + batch)
+        rows, labels = latents.z[part].to(device), latents.c[part].to(device)
+        own = None if latents.psi is None else latents.psi[part]
         if output_seeds is None:
-            images = generator(rows, labels, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
+            images = by_truncation(own, psi, made, rows, labels)
         else:  # one by one, so that a seed's image does not depend on the batch
-            randoms = [torch.Generator().manual_seed(seed) for seed in output_seeds[start : start + batch]]
-            images = torch.cat([generator.sample_output(*each) for each in singles(rows, labels, psi, randoms)])
+            psis = np.full(len(rows), psi) if own is None else np.where(np.isnan(own), psi, own)
+            randoms = [torch.Generator().manual_seed(seed) for seed in output_seeds[part]]
+            images = torch.cat([generator.sample_output(*each) for each in singles(rows, labels, psis, randoms)])
         yield to_uint8(checked(images))
 
 
@@ -43,6 +52,6 @@ def checked(images):
     return images
 
 
-def singles(rows, labels, psi, randoms):
+def singles(rows, labels, psis, randoms):
     """The arguments of `sample_output` row by row."""
-    return [(rows[i : i + 1], labels[i : i + 1], psi, random) for i, random in enumerate(randoms)]
+    return [(rows[i : i + 1], labels[i : i + 1], float(psis[i]), random) for i, random in enumerate(randoms)]

@@ -7,13 +7,13 @@ import math
 import torch
 
 from dnnlib_compat.detectors import FEATURES, Detector
+from latent_plugins.priors import DOMAINS
 
 FEATURE_SPACES = ("vgg", "inception", "features")
 SHORT_NAMES = {"style": "z:w", "pixel": "z:pixel"} | {name: f"z:{name}" for name in FEATURE_SPACES}
 MAPS = ("z:w", *(f"{start}:{end}" for end in ("pixel", *FEATURE_SPACES) for start in "zw"))
 # Files whose networks are known here, so that they can be differentiated; `features` takes any that is named.
 DEFAULT_DETECTORS = {"vgg": "vgg16-stylegan3", "inception": "inception-2015-12-05-stylegan3"}
-DOMAINS = ("sphere", "gaussian")
 
 
 def to_sphere(z):

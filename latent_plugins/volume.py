@@ -2,10 +2,10 @@
 
 import torch
 
-from latent_plugins.candidates import PROJECTION, integer_key
+from latent_plugins.importance.weights import log_volume
 from latent_plugins.predictor import predictor_inputs
+from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.spectrum import spectrum
-from latent_plugins.weights import log_volume
 
 
 class LogVolume:
@@ -21,7 +21,7 @@ class LogVolume:
     def __init__(self, space_map, top_k, method="exact", max_memory=None, *, seed=0, **options):
         self.space_map, self.top_k, self.method = space_map, top_k, method
         self.options = dict(max_memory=max_memory, **options)
-        self.key = integer_key(0, seed=seed, stream=PROJECTION)
+        self.key = integer_key(0, seed=seed, stream=Stream.PROJECTION)
         self.evaluations = 0
 
     def __call__(self, z):

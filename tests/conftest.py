@@ -49,6 +49,11 @@ def load_golden(name):
     return arrays, json.loads(config.read_text())["init_kwargs"] if config.exists() else None
 
 
+def assert_same_images(ours, expected):
+    """Pixels differ by a level of 255 at most: the batch may turn the last bit of a float32, and that a pixel."""
+    np.testing.assert_allclose(np.asarray(ours).astype(int), np.asarray(expected).astype(int), rtol=0, atol=1)
+
+
 def golden_network(name):
     """(our network with a golden's weights, the golden's arrays)."""
     arrays, kwargs = load_golden(name)

@@ -51,6 +51,7 @@ def test_w_pixel_takes_the_synthesis_at_the_candidates_style(tmp_path, tiny):
     np.testing.assert_allclose(atlas.spectra(), torch.linalg.svdvals(jacobian), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.bitwise
 def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
     settings = make_settings(tiny, space="style", candidates=3500)
     build(tiny, tmp_path / "whole", settings)
@@ -66,6 +67,7 @@ def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
     assert contents(parts) == contents(tmp_path / "whole")
 
 
+@pytest.mark.bitwise
 def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
     """The real command, killed without warning in the middle, then run again."""
     network = small_stylegan2(z_dim=64, w_dim=64)
@@ -249,6 +251,7 @@ def test_useless_published_files(tmp_path, arrays, message):
         Atlas.open(tmp_path / "c.npz")
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("method, loss", [("subspace", 1e-3), ("shared", 0.3)])
 def test_cheaper_methods_give_nearly_the_exact_volumes(tmp_path, method, loss):
     network = small_stylegan2(z_dim=24, w_dim=24)

@@ -15,13 +15,14 @@ from splines import SLOPES, SplineGenerator, volume
 
 from dnnlib_compat.detectors import load_detector
 from latent_plugins.atlas import Atlas
-from latent_plugins.attach import SIZES, attach, independent, latent_keys
+from latent_plugins.attach import SIZES, attach
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.metrics.real import RealImages
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.base import Sampler
+from latent_plugins.samplers.keys import latent_keys
 from latent_plugins.samplers.mixture import MixtureSampler
 from latent_plugins.samplers.simplicial import SimplicialSampler
 from latent_plugins.samplers.truncated import TruncatedNormalSampler
@@ -87,22 +88,24 @@ def latents(n, d=8, seed=0):
     return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_z_gives_the_same_image_in_every_batch(tiny, samplers, name):
     G = attach(tiny, samplers[name])
     z, c = latents(12), torch.zeros(12, 0)
     images = G(z, c)
     assert images.shape == (12, 1, 16, 16) and torch.equal(G(z, c), images)
-    assert torch.equal(G.source(z[[3]], c[[3]])[0], G.source(z, c)[3])
+    assert torch.equal(G.source(z[[3]], c[[3]]).z[0], G.source(z, c).z[3])
     torch.testing.assert_close(G.mapping(z[[3]], c[[3]])[0], G.mapping(z, c)[3])
     torch.testing.assert_close(G(z[[7, 2]], c[:2]), images[[7, 2]])
     torch.testing.assert_close(G.synthesis(G.mapping(z, c)), images)
-    assert len(torch.unique(G.mapping(z, c)[:, 0], dim=0)) == 12
     assert not torch.allclose(images, tiny(z, c))
-    drawn = independent(samplers[name]).draw(latent_keys(z)).z
+    drawn = samplers[name].independent().draw(latent_keys(z)).z
+    assert len(torch.unique(drawn, dim=0)) >= (10 if name == "polarity" else 12)  # of 300 candidates, some may be twice
     torch.testing.assert_close(images, tiny(drawn, c))
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", NAMES)
 def test_copies_and_moves_are_survived(tiny, samplers, name):
     G = attach(tiny, samplers[name])
@@ -135,6 +138,7 @@ def official_metric_loop(opts_G, n, batch, **G_kwargs):
     return torch.cat(images)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("foreign", [False, True])
 def test_official_loops_run(tiny, samplers, foreign):
     network = Foreign().requires_grad_(False) if foreign else tiny
@@ -192,7 +196,7 @@ def test_draws_follow_the_sampler(tmp_path):
 
 
 def test_attached_priors_have_the_prior_s_law(tiny, samplers):
-    z = attach(tiny, samplers["prior"]).source(latents(500), None).numpy()
+    z = attach(tiny, samplers["prior"]).source(latents(500), None).z.numpy()
     assert scipy.stats.kstest(z.ravel(), "norm").pvalue > LEVEL
     assert np.abs(np.corrcoef(z.T, latents(500).numpy().T) - np.eye(16)).max() < 4.5 / np.sqrt(500)
 
@@ -201,7 +205,7 @@ def test_classes_get_their_own_candidates(tiny_conditional, tmp_path):
     atlas = Atlas.build(tiny_conditional, tmp_path / "a", candidates=200)
     G = attach(tiny_conditional, create_sampler("polarity", tiny_conditional, atlas=atlas, rho=1.0))
     z, c = latents(6), torch.eye(3)[[0, 1, 2, 2, 1, 0]]
-    drawn = G.source(z, c)
+    drawn = G.source(z, c).z
     for row, label in enumerate([0, 1, 2, 2, 1, 0]):
         assert (atlas.latents(np.arange(200), label) == drawn[row]).all(dim=1).any()
     torch.testing.assert_close(G(z, c), tiny_conditional(drawn, c))
@@ -211,10 +215,10 @@ def test_classes_get_their_own_candidates(tiny_conditional, tmp_path):
 
 
 def test_a_sampler_is_made_independent_as_a_copy(tiny, samplers, tmp_path):
-    polarity = samplers["polarity"]
+    polarity = create_sampler("polarity", tiny, atlas=samplers["polarity"].atlas, rho=0.5, without_replacement=True)
     mixture = MixtureSampler(polarity, samplers["prior"], 0.5)
-    twin = independent(mixture)
-    assert twin.sampler.replacement and not polarity.replacement and mixture.sampler is polarity
+    twin = mixture.independent()
+    assert twin.capacity is None and polarity.capacity == mixture.capacity == 300 and mixture.sampler is polarity
     assert len(twin.draw(latent_keys(latents(500))).z) == 500  # more than there are candidates, from any seeds
     with pytest.raises(ValueError, match="beyond the 300 usable candidates"):
         polarity.draw(latent_keys(latents(5)))
@@ -261,7 +265,7 @@ class Recorded(Sampler):
     """Gives the latents that an attached generator makes of given z."""
 
     def __init__(self, sampler, z):
-        self.latents = independent(sampler).draw(latent_keys(z))
+        self.latents = sampler.independent().draw(latent_keys(z))
 
     def draw(self, seeds, c=None):
         return self.latents
@@ -274,7 +278,7 @@ class Recorded(Sampler):
 def test_somebody_elses_fid_is_that_of_calc_metrics(tmp_path, tiny):
     """An independent metric loop over the attached network, written from the definition, on the same draws."""
     atlas = Atlas.build(tiny, tmp_path / "a", space="style", candidates=500)
-    sampler = create_sampler("polarity", tiny, atlas=atlas, rho=0.5, replacement=True)
+    sampler = create_sampler("polarity", tiny, atlas=atlas, rho=0.5)
     detector = load_detector(write_torchscript(tmp_path / "small.pt"), allow_code=True)
     real = random_images(40, channels=1, size=tiny.img_resolution)
     data = RealImages(write_zip(tmp_path / "real.zip", real), resolution=tiny.img_resolution, channels=1, cache=False)

@@ -115,7 +115,7 @@ GEN_CASES = [
     ("--network=good.pkl --sampler=polarity", "needs --rho"),
     (f"--network=good.pkl {MAGNET} --top-k=40", "top-k 40 is outside 1 to 7"),
     ("--network=good.pkl --sampler=polarity --rho=nan --candidates=30", "rho must be a finite number"),
-    (f"--network=good.pkl {MAGNET} --seeds=30", "seed 30 is beyond the 30 candidates"),
+    (f"--network=good.pkl {MAGNET} --seeds=30 --without-replacement", "seed 30 is beyond the 30 candidates"),
     (f"--network=good.pkl {MAGNET} --max-memory=lots", "'lots' is not a size"),
     (f"--network=good.pkl {MAGNET} --space=pixel --max-memory=1kb", "raise --max-memory"),
     ("--network=good.pkl --sampler=magnet --candidates=0", "0 is not in the range"),

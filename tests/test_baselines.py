@@ -97,6 +97,7 @@ def test_a_shifted_rejection_follows_its_own_density():
     assert scipy.stats.norm.cdf(median) == pytest.approx(0.8, abs=0.02)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", all_samplers())
 def test_a_seed_gives_the_same_latent_whatever_the_batch(name):
     sampler = all_samplers()[name]
@@ -314,6 +315,7 @@ def test_rejection_gives_up():
         sampler.draw([0])
 
 
+@pytest.mark.bitwise
 def test_critics_may_answer_in_a_column():
     plane = PlaneGenerator()
     flat, column = (
@@ -340,6 +342,7 @@ def test_distributions_of_the_plane():
     assert len(counts) == 25 and scipy.stats.chisquare(counts.numpy()).pvalue > LEVEL
 
 
+@pytest.mark.bitwise
 def test_training_in_the_plane_is_a_function_of_its_arguments():
     before = torch.get_rng_state()
     steps = []
@@ -367,6 +370,7 @@ def test_folding_batch_norm_changes_no_image():
     assert not any("norms" in name for name in plain.state_dict())
 
 
+@pytest.mark.bitwise
 def test_an_interrupted_training_goes_on_as_if_nothing_had_been(tmp_path):
     real = torch.randn(3, 4, 1, 32, 32, generator=torch.Generator().manual_seed(0)).tanh()
 

@@ -326,6 +326,7 @@ def test_samples_of_a_batch_do_not_influence_each_other(network):
     assert relative_error(alone, network(z, c).numpy()) <= 1e-5
 
 
+@pytest.mark.bitwise
 def test_networks_rebuild_from_their_arguments(network):
     again = type(network)(**json.loads(json.dumps(network.init_kwargs))).eval()
     again.load_state_dict(network.state_dict())
@@ -343,6 +344,7 @@ def test_labels_matter_and_one_class_takes_none():
     assert variant_network("one-class").c_dim == 0
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", ["odd-z-64", "deep-64"])
 def test_truncation_scales_z(name):
     network = variant_network(name)
@@ -500,6 +502,7 @@ def test_published_configurations_of_pytorch_pretrained_biggan(resolution):
     assert list(network.attention) == ["8"]
 
 
+@pytest.mark.bitwise
 def test_channels_beyond_rgb_and_copies_of_weights_are_left_out():
     config = VARIANTS["hf-no-attention"]
     tensors = noisy(official_shapes_hf(**config))
@@ -520,6 +523,7 @@ def same_network(ours, other):
     return all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in ours.state_dict().items())
 
 
+@pytest.mark.bitwise
 def test_names_may_have_the_prefix_of_data_parallel():
     tensors, hf = noisy(official_shapes(**SMALL)), noisy(official_shapes_hf(**SMALL_HF))
     parallel = converted({f"module.{name}": tensor for name, tensor in tensors.items()})
@@ -528,6 +532,7 @@ def test_names_may_have_the_prefix_of_data_parallel():
     assert same_network(parallel, converted(hf, SMALL_HF))
 
 
+@pytest.mark.bitwise
 def test_attention_gain_may_have_an_axis():
     tensors = noisy(official_shapes(**SMALL))
     assert same_network(

@@ -20,6 +20,7 @@ from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.download import cache_folder
 from dnnlib_compat.loader import load_network
 from latent_plugins.metrics import evaluate as evaluation
+from latent_plugins.metrics import generated
 from latent_plugins.metrics import real as real_module
 from latent_plugins.metrics.accumulators import Moments, Table
 from latent_plugins.metrics.evaluate import evaluate
@@ -89,10 +90,21 @@ def test_one_pass_serves_all_metrics_and_each_figure_is_that_of_a_run_of_its_own
     passes = []
     original = evaluation.generated_batches
     monkeypatch.setattr(evaluation, "generated_batches", lambda *a, **k: passes.append(1) or original(*a, **k))
-    names = ["fid80_full", "fid50_full", "kid80_full", "pr1k3_full", "dc1k5_full", "is80", "emd50", "fid_unbiased80"]
+    names = [
+        "fid80_full",
+        "fid50_full",
+        "kid80_full",
+        "pr1k3_full",
+        "dc1k5_full",
+        "pr_exact80_full",
+        "is80",
+        "emd50",
+        "fid_unbiased80",
+    ]
     together = {line["metric"]: line["results"] for line in lines(*world, f"--metrics={','.join(names)}")}
     assert len(passes) == 1 and list(together) == names
     assert set(together["pr1k3_full"]) == {"pr1k3_full_precision", "pr1k3_full_recall"}
+    assert set(together["pr_exact80_full"]) == {"pr_exact80_full_precision", "pr_exact80_full_recall"}
     assert set(together["dc1k5_full"]) == {"dc1k5_full_density", "dc1k5_full_coverage"}
     assert set(together["is80"]) == {"is80_mean", "is80_std"}
     for name in names:
@@ -108,6 +120,7 @@ def test_the_batch_size_changes_nothing_but_rounding(world):
     assert figures[0] == pytest.approx(figures[1], rel=1e-5)
 
 
+@pytest.mark.bitwise
 def test_seeds_decide_everything(world):
     first, again, other = (lines(*world, "--metrics=fid50_full", f"--seed={s}")[0]["results"] for s in (0, 0, 1))
     assert first == again != other
@@ -148,6 +161,7 @@ def test_a_conditional_network_draws_the_labels_of_the_data_set(tmp_path, world)
     assert "draws labels from" in run(options[0], world[2], "--metrics=is50", fails=True)
 
 
+@pytest.mark.bitwise
 def test_moments_and_tables_take_what_is_missing():
     x = torch.randn(3000, 5, generator=torch.Generator().manual_seed(0))
     taken = x[:2500].double().numpy()
@@ -199,6 +213,7 @@ def test_a_mixture_has_exactly_its_share_and_larger_ones_keep_the_places(fractio
     assert np.array_equal(again, drawn[::-1])  # a seed decides alone
 
 
+@pytest.mark.bitwise
 def test_mix_zero_is_the_prior_and_mix_one_the_sampler(world):
     common = ["--metrics=fid50_full", "--candidates=500"]
     magnet = lines(*world, *common, "--sampler=magnet", "--mix=0,0.5,1")
@@ -231,9 +246,12 @@ def test_a_sweep_gives_a_line_a_setting_and_opens_everything_once(own_cache, wor
 
 
 def test_samplers_without_enough_candidates_are_refused_before_any_work(world):
-    message = run(*world, "--metrics=fid500_full", "--sampler=magnet", "--candidates=100", fails=True)
+    few = ("--metrics=fid500_full", "--sampler=magnet", "--candidates=100")
+    message = run(*world, *few, "--without-replacement", fails=True)
     assert "500 samples are more than the 100 candidates" in message
-    assert lines(*world, "--metrics=fid500_full", "--sampler=magnet", "--candidates=100", "--replacement")
+    (line,) = lines(*world, *few)
+    assert line["ess"] < 100 and 0 < line["distinct"] <= 100
+    assert line["drawn_log_volume"] == pytest.approx(line["law_log_volume"], abs=0.1)
 
 
 # --- output -----------------------------------------------------------------------------------------------------------
@@ -264,6 +282,44 @@ def test_repeats_give_an_interval_around_their_mean(world):
     half = 3.182446 * np.std(values, ddof=1) / 2  # Student's t with 3 degrees of freedom
     assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), rel=1e-5)
     assert mean_and_interval([1, 1, 1]) == (1, [1, 1])
+
+
+def test_repeats_on_one_atlas_say_what_their_interval_leaves_out(world):
+    atlas = ("--metrics=fid50_full", "--sampler=polarity", "--rho=0.5", "--candidates=400", "--repeats=3")
+    shared, fresh = lines(*world, *atlas), lines(*world, *atlas, "--fresh-atlas")
+    assert all("the repeats share one atlas" in line["interval_leaves_out"] for line in shared)
+    assert not any("interval_leaves_out" in line for line in fresh)
+    assert len({line["law_log_volume"] for line in shared[:3]}) == 1  # the same candidates
+    assert len({line["law_log_volume"] for line in fresh[:3]}) == 3
+    for found in (shared, fresh):
+        for key in ("ess", "distinct", "law_log_volume", "drawn_log_volume"):
+            assert found[-1][key] == pytest.approx(np.mean([line[key] for line in found[:3]]))
+    for options, message in (
+        (["--sampler=prior", "--repeats=2"], "--fresh-atlas is for --repeats of a sampler with an atlas"),
+        (["--sampler=magnet"], "--fresh-atlas is for --repeats of a sampler with an atlas"),
+        (["--sampler=magnet", "--repeats=2", "--atlas=some"], "leave --atlas out"),
+    ):
+        assert message in run(*world, "--metrics=fid50_full", *options, "--fresh-atlas", fails=True)
+
+
+def test_a_truncation_stays_with_the_part_that_asked_for_it(world, monkeypatch):
+    """Half of the images are truncated, the others are the prior's own, whatever psi the sampler has."""
+    seen = []
+    original = generated.generated_batches
+
+    def watched(generator, latents, shares, **options):
+        seen.append((latents.psi, options["psi"]))
+        return original(generator, latents, shares, **options)
+
+    monkeypatch.setattr(evaluation, "generated_batches", watched)
+    mixed, alone = (
+        lines(*world, "--metrics=fid50_full", "--sampler=truncation", mix) for mix in ("--mix=0.5", "--mix=1")
+    )
+    (psi, others), (every, _) = seen
+    assert others == 1 and np.isnan(psi).sum() == 25 and (psi[~np.isnan(psi)] == 0.7).all() and (every == 0.7).all()
+    assert mixed[0]["trunc"] == alone[0]["trunc"] == 0.7 and mixed[0]["results"] != alone[0]["results"]
+    message = run(*world, "--metrics=ppl_wend_4", "--sampler=truncation", fails=True)
+    assert "defined without truncation" in message
 
 
 def test_images_are_written_on_request(world, tmp_path):
@@ -310,6 +366,7 @@ def own_cache(tmp_path, monkeypatch):
     return lambda: sorted((tmp_path / "cache" / "gan-metrics").glob("*.npz"))
 
 
+@pytest.mark.bitwise
 def test_statistics_are_kept_by_content_not_by_path(own_cache, world, tmp_path, monkeypatch):
     first = lines(*world, "--metrics=fid50_full,pr1k3_full")
     assert len(own_cache()) == 2 and cache_folder().name == "cache"
@@ -333,6 +390,7 @@ def test_changed_content_and_other_detectors_are_computed_anew(own_cache, world,
     assert len(own_cache()) == 3
 
 
+@pytest.mark.bitwise
 def test_a_damaged_file_of_the_cache_is_computed_again(own_cache, world):
     before = lines(*world, "--metrics=fid50_full")[0]["results"]
     (path,) = own_cache()

@@ -6,9 +6,11 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_plugins.candidates import CANDIDATES, GUMBEL, candidate_latents, gumbels, uniforms
+from latent_plugins.candidates import candidate_latents
+from latent_plugins.randomness import Stream, gumbels, uniforms
 
 
+@pytest.mark.bitwise
 @settings(max_examples=30)
 @given(indices=st.lists(st.integers(0, 5000), min_size=1, max_size=20), seed=st.integers(0, 2**32 - 1))
 def test_a_candidate_depends_on_seed_and_index_alone(indices, seed):
@@ -26,7 +28,12 @@ def test_the_stream_never_changes():
 def test_seeds_streams_and_classes_are_independent():
     streams = [
         uniforms(np.arange(4000), 1, seed=seed, stream=stream, substream=substream)[:, 0]
-        for seed, stream, substream in [(0, CANDIDATES, 0), (1, CANDIDATES, 0), (0, GUMBEL, 0), (0, CANDIDATES, 1)]
+        for seed, stream, substream in [
+            (0, Stream.CANDIDATES, 0),
+            (1, Stream.CANDIDATES, 0),
+            (0, Stream.GUMBEL, 0),
+            (0, Stream.CANDIDATES, 1),
+        ]
     ]
     correlation = np.corrcoef(streams) - np.eye(4)
     assert np.abs(correlation).max() < 4.5 / np.sqrt(4000)

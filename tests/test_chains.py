@@ -15,10 +15,12 @@ from latent_plugins.chains import independence, online_rejection, pcn, prior_lat
 from latent_plugins.chains import moves as moves_module
 from latent_plugins.chains.moves import autoregressive, hamiltonian, rescaled, step_noise, tangent, trajectory
 from latent_plugins.chains.pcn import Kernel
-from latent_plugins.chains.smc import next_share, systematic
+from latent_plugins.chains.smc import next_share
+from latent_plugins.importance.resampling import systematic
+from latent_plugins.importance.weights import log_volume
+from latent_plugins.priors import NormalPrior, SpherePrior, as_prior
 from latent_plugins.spaces import get_space
 from latent_plugins.volume import LogVolume
-from latent_plugins.weights import log_volume
 
 LEVEL = 1e-3  # of every statistical test here
 CHAINS = 4000  # the last draws of so many chains are as many independent draws of π
@@ -71,9 +73,10 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def starts():
-    return start(np.arange(CHAINS), 2, seed=5, domain="gaussian")
+    return start(np.arange(CHAINS), 2, seed=5, prior="gaussian")
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("rho", [1.0, -1.0])
 @pytest.mark.parametrize("kind", KINDS)
 def test_chains_have_the_right_masses(kind, rho, starts):
@@ -84,7 +87,7 @@ def test_chains_have_the_right_masses(kind, rho, starts):
         steps=STEPS,
         warmup=100,
         thin=STEPS,
-        domain="gaussian",
+        prior="gaussian",
         seed=6,
         **KINDS[kind],
     )
@@ -96,19 +99,20 @@ def test_chains_have_the_right_masses(kind, rho, starts):
 
 def test_corrections_are_needed(starts, monkeypatch):
     """Without what Hamiltonian moves return, and with the surrogate's verdict alone, the law is another one."""
-    options = dict(rho=1.0, steps=STEPS, warmup=100, thin=STEPS, domain="gaussian", seed=6)
+    options = dict(rho=1.0, steps=STEPS, warmup=100, thin=STEPS, prior="gaussian", seed=6)
     surrogate_alone = pcn(poor_surrogate, starts, **options).z[:, -1]
     assert region_pvalue(surrogate_alone, 1.0) < 1e-12
-    monkeypatch.setattr(moves_module, "energy", lambda z, v, domain: np.zeros(len(z)))
+    monkeypatch.setattr(moves_module, "energy", lambda z, v, prior: np.zeros(len(z)))
     uncorrected = pcn(spline_log_volume, starts, **options, **KINDS["hamiltonian"]).z[:, -1]
     assert region_pvalue(uncorrected, 1.0) < 1e-12
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("rho", [1.0, -1.0])
 def test_independent_proposals_have_the_right_masses(rho, starts):
-    run = independence(spline_log_volume, starts, rho=rho, steps=STEPS, thin=STEPS, domain="gaussian", seed=6)
+    run = independence(spline_log_volume, starts, rho=rho, steps=STEPS, thin=STEPS, prior="gaussian", seed=6)
     assert region_pvalue(run.z[:, -1], rho) > LEVEL
-    short = dict(rho=rho, steps=7, domain="gaussian", seed=6, numbers=np.arange(3, 303))
+    short = dict(rho=rho, steps=7, prior="gaussian", seed=6, numbers=np.arange(3, 303))
     ours = independence(spline_log_volume, starts[:300], **short)
     theirs = pcn(spline_log_volume, starts[:300], **short, beta=1.0, warmup=0, spread=0.0)
     for name in ("z", "log_volume", "acceptance", "beta", "evaluations"):
@@ -118,7 +122,7 @@ def test_independent_proposals_have_the_right_masses(rho, starts):
 @pytest.mark.parametrize("rho", [1.0, -1.0])
 @pytest.mark.parametrize("revise", [True, False])
 def test_rejection_has_the_right_masses(rho, revise):
-    draws = rejection(spline_log_volume, CHAINS, 2, rho=rho, domain="gaussian", seed=1, revise=revise)
+    draws = rejection(spline_log_volume, CHAINS, 2, rho=rho, prior="gaussian", seed=1, revise=revise)
     assert region_pvalue(draws.z, rho) > LEVEL
     assert draws.z.shape == (CHAINS, 2) and draws.exceeded == 0
     # The largest weight of the spline has a share of the prior that the first batch cannot miss.
@@ -132,13 +136,13 @@ def first_coordinate(z):
 
 def test_a_bound_that_rises_is_counted_and_old_draws_are_judged_again():
     """Weights e^x have no bound; under them x is N(1, 1), of which 0.3 % lie beyond what 10,000 draws of p meet."""
-    options = dict(rho=1.0, domain="gaussian", seed=3)
+    options = dict(rho=1.0, prior="gaussian", seed=3)
     revised = rejection(first_coordinate, 300, 1, **options)
     kept = rejection(first_coordinate, 300, 1, **options, revise=False)
     assert revised.exceeded > 0 and revised.evaluations >= kept.evaluations
     assert scipy.stats.ttest_1samp(revised.z[:, 0], 1).pvalue > LEVEL
     # The first latent raises the bound to its own weight and passes; by the last bound it would not have.
-    earliest = prior_latents([0], 1, seed=3, domain="gaussian").astype(np.float32)
+    earliest = prior_latents([0], 1, seed=3, prior="gaussian").astype(np.float32)
     assert kept.z[0] == earliest[0] and earliest[0] not in revised.z
     assert set(revised.z[:100, 0]) <= set(kept.z[:, 0])
     known = rejection(first_coordinate, 30, 1, **options, bound=5.0)
@@ -150,9 +154,9 @@ def test_the_published_rule_flattens_the_weights():
     near it for many, where a draw costs as many volumes. Exact samplers have neither fault."""
     masses, distance = spline_masses(1.0)[0], {}
     for count, n in ((3, CHAINS), (300, 1000)):
-        earlier = prior_latents(range(count), 2, seed=9, domain="gaussian").astype(np.float32)
+        earlier = prior_latents(range(count), 2, seed=9, prior="gaussian").astype(np.float32)
         scalars = spline_log_volume(torch.from_numpy(earlier)).numpy()
-        draws = online_rejection(spline_log_volume, n, 2, rho=1.0, scalars=scalars, domain="gaussian", seed=4)
+        draws = online_rejection(spline_log_volume, n, 2, rho=1.0, scalars=scalars, prior="gaussian", seed=4)
         sigma = np.outer(SLOPES, SLOPES).ravel()
         law = np.outer(STRIPS, STRIPS).ravel() * sigma / (sigma + np.exp(scalars).sum())
         assert draws.acceptance == pytest.approx(law.sum(), rel=0.15)
@@ -161,7 +165,7 @@ def test_the_published_rule_flattens_the_weights():
         distance[count] = total_variation(law, masses)
         if count == 3:
             assert region_pvalue(draws.z, 1.0) < 1e-12
-            exact = rejection(spline_log_volume, n, 2, rho=1.0, domain="gaussian", seed=4).z
+            exact = rejection(spline_log_volume, n, 2, rho=1.0, prior="gaussian", seed=4).z
             shares = [region_counts(z) / n for z in (draws.z, exact)]
             assert total_variation(shares[0], masses) > 3 * total_variation(shares[1], masses)
         else:
@@ -179,7 +183,7 @@ def test_populations_have_the_right_masses_and_normalizer(rho, options):
     """Particles of one population depend on each other, populations do not: the shares of large regions and of all
     small ones, and exp(log normalizer), have the right means over 24 of them, each at the level over their number."""
     masses, normalizer = spline_masses(rho)
-    runs = [smc(spline_log_volume, 500, 2, rho=rho, domain="gaussian", seed=seed, **options) for seed in range(24)]
+    runs = [smc(spline_log_volume, 500, 2, rho=rho, prior="gaussian", seed=seed, **options) for seed in range(24)]
     shares = np.array([region_counts(run.z) / 500 for run in runs])
     large = masses > 0.04
     shares = np.column_stack([shares[:, large], shares[:, ~large].sum(axis=1)])
@@ -191,7 +195,7 @@ def test_populations_have_the_right_masses_and_normalizer(rho, options):
 
 
 def test_the_ladder_keeps_the_stated_effective_sample_size():
-    run = smc(first_coordinate, 400, 3, rho=6.0, domain="gaussian", fraction=0.6, moves=30, seed=1)
+    run = smc(first_coordinate, 400, 3, rho=6.0, prior="gaussian", fraction=0.6, moves=30, seed=1)
     stages = run.stages
     assert len(stages) > 3 and stages[-1].rho == 6.0
     assert all(a.rho < b.rho for a, b in itertools.pairwise(stages))
@@ -206,7 +210,7 @@ def test_the_ladder_keeps_the_stated_effective_sample_size():
     assert run.z[:, 0].mean() == pytest.approx(6, abs=4 / np.sqrt(run.ancestors))
     assert run.log_normalizer == pytest.approx(18, abs=4 * 2 * np.sqrt(len(stages) / 240))
     assert next_share(3.0, np.zeros(10), 0.5) == 1
-    assert len(smc(first_coordinate, 50, 3, rho=0.0, domain="gaussian", moves=1).stages) == 1
+    assert len(smc(first_coordinate, 50, 3, rho=0.0, prior="gaussian", moves=1).stages) == 1
 
 
 def test_systematic_copies_differ_from_their_expectation_by_less_than_one():
@@ -214,7 +218,7 @@ def test_systematic_copies_differ_from_their_expectation_by_less_than_one():
     logw[[3, 49]] = -np.inf
     expected = 50 * np.exp(logw) / np.exp(logw).sum()
     for u in (0.001, 0.5, 0.999):
-        copies = np.bincount(systematic(logw, u), minlength=50)
+        copies = np.bincount(systematic(logw, 50, u), minlength=50)
         assert copies.sum() == 50 and (np.abs(copies - expected) < 1).all()
         assert not copies[[3, 49]].any()
 
@@ -273,8 +277,8 @@ SPHERE_KINDS = {
 @pytest.mark.parametrize("rho", [1.0, -1.0])
 @pytest.mark.parametrize("kind", SPHERE_KINDS)
 def test_chains_on_the_sphere_have_the_right_law(kind, rho):
-    z0 = start(np.arange(CHAINS), 3, seed=5, domain="sphere")
-    options = dict(steps=100, warmup=50, thin=100, domain="sphere", seed=8, **SPHERE_KINDS[kind])
+    z0 = start(np.arange(CHAINS), 3, seed=5, prior="sphere")
+    options = dict(steps=100, warmup=50, thin=100, prior="sphere", seed=8, **SPHERE_KINDS[kind])
     last = pcn(ellipsoid_log_volume, z0, rho=rho, **options).z[:, -1]
     np.testing.assert_allclose(np.linalg.norm(last, axis=1), np.sqrt(3), rtol=1e-6)
     assert height_pvalue(last, rho) > LEVEL
@@ -285,8 +289,8 @@ def test_chains_on_the_sphere_have_the_right_law(kind, rho):
 
 
 def test_other_samplers_on_the_sphere_have_the_right_law():
-    options = dict(rho=-1.0, domain="sphere", seed=2)
-    z0 = start(np.arange(CHAINS), 3, seed=5, domain="sphere")
+    options = dict(rho=-1.0, prior="sphere", seed=2)
+    z0 = start(np.arange(CHAINS), 3, seed=5, prior="sphere")
     draws = [
         independence(ellipsoid_log_volume, z0, steps=50, thin=50, **options).z[:, -1],
         rejection(ellipsoid_log_volume, CHAINS, 3, **options).z,
@@ -302,14 +306,14 @@ def test_other_samplers_on_the_sphere_have_the_right_law():
 def test_chains_through_a_generator_are_uniform_on_its_manifold():
     """ρ = 1 with computed spectra: on the ellipsoid's surface, the area up to a height is known."""
     log_volume = LogVolume(get_space(EllipsoidGenerator(), "style"), 2)
-    z = prior_latents(np.arange(50), 3, seed=0, domain="sphere")
+    z = prior_latents(np.arange(50), 3, seed=0, prior="sphere")
     np.testing.assert_allclose(log_volume(z), ellipsoid_log_volume(torch.from_numpy(z)), rtol=1e-5)
-    z0 = start(np.arange(200), 3, seed=5, domain="sphere")
-    run = pcn(log_volume, z0, rho=1.0, steps=20, warmup=20, thin=20, domain="sphere")
+    z0 = start(np.arange(200), 3, seed=5, prior="sphere")
+    run = pcn(log_volume, z0, rho=1.0, steps=20, warmup=20, thin=20, prior="sphere")
     assert height_pvalue(run.z[:, -1], 1.0) > LEVEL
     assert log_volume.evaluations == run.evaluations + 50 == 200 * 41 + 50
     spline = LogVolume(get_space(SplineGenerator(), "style"), 2)
-    z = prior_latents(np.arange(50), 2, seed=0, domain="gaussian")
+    z = prior_latents(np.arange(50), 2, seed=0, prior="gaussian")
     np.testing.assert_allclose(spline(z), spline_log_volume(torch.from_numpy(z).float()), atol=1e-5)
 
 
@@ -337,14 +341,14 @@ def half_plane(z):
 
 
 def test_latents_without_a_volume_are_left_and_never_entered():
-    z0 = start(np.arange(500), 2, seed=0, domain="gaussian")
-    options = dict(rho=1.0, steps=20, domain="gaussian")
+    z0 = start(np.arange(500), 2, seed=0, prior="gaussian")
+    options = dict(rho=1.0, steps=20, prior="gaussian")
     for kind in ({}, dict(surrogate=poor_surrogate), dict(surrogate=half_plane), dict(gradient=lambda z: z / 0 * 0)):
         run = pcn(half_plane, z0, **options, warmup=400, **kind)
         assert (run.z[..., 0] > 0).all() and (run.log_volume == 0).all()
     assert (independence(half_plane, z0, **options).z[:, -1, 0] > 0).all()
-    assert (rejection(half_plane, 500, 2, rho=1.0, domain="gaussian").z[:, 0] > 0).all()
-    population = smc(half_plane, 500, 2, rho=1.0, domain="gaussian")
+    assert (rejection(half_plane, 500, 2, rho=1.0, prior="gaussian").z[:, 0] > 0).all()
+    population = smc(half_plane, 500, 2, rho=1.0, prior="gaussian")
     assert (population.z[:, 0] > 0).all()
     assert population.log_normalizer == pytest.approx(np.log(0.5), abs=0.2)
 
@@ -355,27 +359,29 @@ def test_wild_gradients_are_rejected(size, domain, recwarn):
     def gradient(z):
         return np.full(z.shape, size)
 
-    z0 = start(np.arange(20), 2, seed=0, domain=domain)
-    run = pcn(spline_log_volume, z0, rho=1.0, steps=5, warmup=0, domain=domain, gradient=gradient, leaps=3)
+    z0 = start(np.arange(20), 2, seed=0, prior=domain)
+    run = pcn(spline_log_volume, z0, rho=1.0, steps=5, warmup=0, prior=domain, gradient=gradient, leaps=3)
     assert np.isfinite(run.z).all() and np.isfinite(run.log_volume).all() and not run.acceptance.any()
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", KINDS)
 def test_chains_are_the_same_whatever_runs_beside_them(kind):
-    z0 = start(np.arange(1030), 2, seed=1, domain="gaussian")
-    options = dict(rho=1.0, steps=10, warmup=10, domain="gaussian", seed=3, **KINDS[kind])
+    z0 = start(np.arange(1030), 2, seed=1, prior="gaussian")
+    options = dict(rho=1.0, steps=10, warmup=10, prior="gaussian", seed=3, **KINDS[kind])
     together = pcn(spline_log_volume, z0, **options)
     for first, last in ((0, 2), (5, 9), (1022, 1030)):
         numbers = np.arange(first, last)
         alone = pcn(spline_log_volume, z0[first:last], **options, numbers=numbers)
         for name in ("z", "log_volume", "acceptance", "beta"):
             np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[first:last])
-        np.testing.assert_array_equal(start(numbers, 2, seed=1, domain="gaussian"), z0[first:last])
+        np.testing.assert_array_equal(start(numbers, 2, seed=1, prior="gaussian"), z0[first:last])
     other = pcn(spline_log_volume, z0[:5], **{**options, "seed": 4})
     assert not np.array_equal(other.z, together.z[:5])
 
 
+@pytest.mark.bitwise
 def test_noise_belongs_to_seed_chain_and_step():
     noise = step_noise(np.arange(2000), 3, 2, seed=1)
     assert np.array_equal(step_noise([1500], 3, 2, seed=1).xi[0], noise.xi[1500])
@@ -394,8 +400,8 @@ def test_true_volumes_are_computed_for_promoted_proposals_alone():
         seen.append(z)
         return spline_log_volume(z)
 
-    z0 = start(np.arange(100), 2, seed=0, domain="gaussian")
-    options = dict(rho=1.0, steps=30, warmup=20, domain="gaussian", spread=0.0)
+    z0 = start(np.arange(100), 2, seed=0, prior="gaussian")
+    options = dict(rho=1.0, steps=30, warmup=20, prior="gaussian", spread=0.0)
     run = pcn(counted, z0, **options, surrogate=spline_log_volume)
     assert sum(map(len, seen)) == run.evaluations < 0.8 * 100 * 51
     # A surrogate that is right leaves nothing to correct: what is promoted is accepted, and moves.
@@ -410,12 +416,12 @@ def test_true_volumes_are_computed_for_promoted_proposals_alone():
 @pytest.mark.parametrize("domain", ["gaussian", "sphere"])
 def test_the_warm_up_finds_the_step_size(gradient, domain):
     """A slope that the gradient knows and waves that it does not, so that no move is accepted at every size."""
-    z0 = start(np.arange(50), 20, seed=0, domain=domain)
+    z0 = start(np.arange(50), 20, seed=0, prior=domain)
 
     def log_volume(z):
         return 4 * z[:, 0] + 2 * torch.sin(3 * z[:, 1:4]).sum(dim=1)
 
-    options = dict(rho=1.0, steps=200, domain=domain, gradient=gradient)
+    options = dict(rho=1.0, steps=200, prior=domain, gradient=gradient)
     run = pcn(log_volume, z0, warmup=200, beta=0.9, **options)
     assert run.beta.max() < 0.9
     assert run.acceptance.mean() == pytest.approx(0.35, abs=0.07)
@@ -426,8 +432,8 @@ def test_the_warm_up_finds_the_step_size(gradient, domain):
 def test_gradients_shorten_the_way():
     """The surrogate's gradient at work: more independent draws from as many volumes."""
     slope = torch.tensor([4.0] + [0.0] * 29)
-    z0 = start(np.arange(20), 30, seed=0, domain="gaussian")
-    options = dict(rho=1.0, steps=400, warmup=200, domain="gaussian")
+    z0 = start(np.arange(20), 30, seed=0, prior="gaussian")
+    options = dict(rho=1.0, steps=400, warmup=200, prior="gaussian")
     plain = pcn(lambda z: z @ slope, z0, **options)
     guided = pcn(lambda z: z @ slope, z0, **options, gradient=lambda z: slope.expand(len(z), -1), leaps=2)
     assert guided.evaluations == plain.evaluations
@@ -441,8 +447,8 @@ def two_hills(z):
 
 def test_annealing_lets_chains_choose_their_hill():
     """With ρ = 20 from the start, a chain can only climb the hill that it stands on; the right one holds nearly all."""
-    z0 = start(np.arange(400), 2, seed=0, domain="gaussian")
-    options = dict(rho=20.0, steps=1, warmup=100, domain="gaussian")
+    z0 = start(np.arange(400), 2, seed=0, prior="gaussian")
+    options = dict(rho=20.0, steps=1, warmup=100, prior="gaussian")
     plain, annealed = (pcn(two_hills, z0, **options, anneal=share).z[:, 0, 0] for share in (0.0, 1.0))
     assert (annealed > 0).mean() > (plain > 0).mean() + 4 * np.sqrt(0.5 / 400)
 
@@ -451,7 +457,7 @@ def test_the_normalised_move_is_in_balance_with_the_uniform_measure():
     n, beta = 40_000, np.full(40_000, 0.6)
     random = np.random.RandomState(0)
     z = rescaled(random.randn(n, 3))
-    moved, correction = autoregressive(z, random.randn(n, 3), beta, "sphere")
+    moved, correction = autoregressive(z, random.randn(n, 3), beta, SpherePrior(3))
     assert not correction.any()
     assert scipy.stats.kstest(moved[:, 0], "uniform", args=(-np.sqrt(3), 2 * np.sqrt(3))).pvalue > LEVEL
     # As often from A to B as from B to A, for two places of different size.
@@ -463,7 +469,7 @@ def test_the_normalised_move_is_in_balance_with_the_uniform_measure():
     for place in ([1.0, 0, 0], [1.0, -2, 0.3]):
         place = rescaled(np.array([place]))
         cosines.append(
-            autoregressive(place.repeat(5000, 0), random.randn(5000, 3), beta[:5000], "sphere")[0] @ place[0]
+            autoregressive(place.repeat(5000, 0), random.randn(5000, 3), beta[:5000], SpherePrior(3))[0] @ place[0]
         )
     assert scipy.stats.ks_2samp(*cosines).pvalue > LEVEL
 
@@ -476,11 +482,11 @@ def test_the_hamiltonian_map_is_reversible(domain):
         z = rescaled(z)
         v = tangent(z, v)
     force = lambda z: np.sin(3 * z) + z[:, ::-1]  # noqa: E731
-    moved, turned = trajectory(z, v, angle, domain, force, 5)
-    back, stopped = trajectory(moved, -turned, angle, domain, force, 5)
+    moved, turned = trajectory(z, v, angle, as_prior(domain, z.shape[1]), force, 5)
+    back, stopped = trajectory(moved, -turned, angle, as_prior(domain, z.shape[1]), force, 5)
     np.testing.assert_allclose(back, z, atol=1e-10)
     np.testing.assert_allclose(stopped, -v, atol=1e-10)
-    still, same = trajectory(z, v, angle, domain, np.zeros_like, 5)
+    still, same = trajectory(z, v, angle, as_prior(domain, z.shape[1]), np.zeros_like, 5)
     np.testing.assert_allclose((same**2).sum(1) + (still**2).sum(1), (v**2).sum(1) + (z**2).sum(1))
     if domain == "sphere":
         np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 2)
@@ -493,7 +499,7 @@ def test_the_hamiltonian_map_keeps_volume():
     point = np.random.RandomState(1).randn(4)
 
     def through(x):
-        return np.concatenate(trajectory(x[:, :2], x[:, 2:], np.full(len(x), 0.7), "gaussian", force, 3), axis=1)
+        return np.concatenate(trajectory(x[:, :2], x[:, 2:], np.full(len(x), 0.7), NormalPrior(2), force, 3), axis=1)
 
     step = 1e-5 * np.eye(4)
     jacobian = (through(point + step) - through(point - step)) / 2e-5
@@ -505,7 +511,7 @@ def test_one_leap_is_the_langevin_move():
     random = np.random.RandomState(0)
     z, xi, beta = random.randn(10, 3), random.randn(10, 3), random.rand(10)
     force = np.cos
-    moved, correction = hamiltonian(z, xi, beta, "gaussian", force, 1)
+    moved, correction = hamiltonian(z, xi, beta, NormalPrior(z.shape[1]), force, 1)
     b = beta[:, None]
     drift = np.tan(np.arcsin(b) / 2)  # √h/2, with β = √h/(1 + h/4)
     np.testing.assert_allclose(moved, np.sqrt(1 - b**2) * z + b * (xi + drift * force(z)))
@@ -518,10 +524,10 @@ def test_one_leap_is_the_langevin_move():
 
 
 def test_refusals(starts):
-    good = dict(rho=1.0, steps=4, domain="gaussian")
+    good = dict(rho=1.0, steps=4, prior="gaussian")
     for change, message in [
         (dict(rho=np.inf), "rho must be a finite number"),
-        (dict(domain="cube"), "unknown domain 'cube'; known domains: sphere, gaussian"),
+        (dict(prior="cube"), "unknown domain 'cube'; known domains: sphere, gaussian"),
         (dict(beta=0.0), "beta 0.0 lies above 0"),
         (dict(anneal=2.0), "anneal 2.0"),
         (dict(thin=5), "thin 5 lies between 1 and the steps, 4"),
@@ -540,29 +546,29 @@ def test_refusals(starts):
         (dict(rho=np.nan), "rho must be a finite number"),
     ]:
         with pytest.raises(ValueError, match=message):
-            smc(spline_log_volume, 10, 2, **{"rho": 1.0, "domain": "gaussian", **change})
+            smc(spline_log_volume, 10, 2, **{"rho": 1.0, "prior": "gaussian", **change})
     with pytest.raises(ValueError, match="none of the 4 draws"):
-        smc(lambda z: z[:, 0] * np.nan, 4, 2, rho=1.0, domain="gaussian")
+        smc(lambda z: z[:, 0] * np.nan, 4, 2, rho=1.0, prior="gaussian")
     for sampler, options in ((rejection, {}), (online_rejection, dict(scalars=[0.0]))):
         with pytest.raises(ValueError, match="must be positive, not 0"):
-            sampler(spline_log_volume, 0, 2, rho=1.0, domain="gaussian", **options)
+            sampler(spline_log_volume, 0, 2, rho=1.0, prior="gaussian", **options)
         with pytest.raises(ValueError, match="100 draws of the prior gave too few samples"):
-            sampler(spline_log_volume, 500, 2, rho=1.0, domain="gaussian", limit=100, **options)
+            sampler(spline_log_volume, 500, 2, rho=1.0, prior="gaussian", limit=100, **options)
     with pytest.raises(ValueError, match="none of the volumes of earlier latents"):
-        online_rejection(spline_log_volume, 1, 2, rho=1.0, domain="gaussian", scalars=[np.nan])
+        online_rejection(spline_log_volume, 1, 2, rho=1.0, prior="gaussian", scalars=[np.nan])
 
 
 def test_states_are_not_shared_with_the_caller(starts):
     before = starts.copy()
-    pcn(spline_log_volume, starts, rho=1.0, steps=2, warmup=0, domain="gaussian")
+    pcn(spline_log_volume, starts, rho=1.0, steps=2, warmup=0, prior="gaussian")
     np.testing.assert_array_equal(starts, before)
-    kernel = Kernel(spline_log_volume, "sphere", 0)
+    kernel = Kernel(spline_log_volume, SpherePrior(2), 0)
     np.testing.assert_allclose(np.linalg.norm(kernel.enter(starts[:5]).z, axis=1), np.sqrt(2))
 
 
 def test_inner_moves_need_a_surrogate_and_spare_true_volumes():
-    z0 = start(np.arange(50), 2, seed=0, domain="gaussian")
-    options = dict(rho=1.0, steps=10, warmup=0, domain="gaussian")
+    z0 = start(np.arange(50), 2, seed=0, prior="gaussian")
+    options = dict(rho=1.0, steps=10, warmup=0, prior="gaussian")
     with pytest.raises(ValueError, match="inner moves need a surrogate, and number at least 1, not 3"):
         pcn(spline_log_volume, z0, **options, inner=3)
     with pytest.raises(ValueError, match="number at least 1, not 3, 0"):

@@ -10,16 +10,17 @@ from pwa_networks import CORNER_REGIONS, corner_network, flat_network, folding_n
 from splines import KNOTS, SLOPES, SplineGenerator, volume
 from torch import nn
 
-from latent_plugins.geometry.density import GaussianPrior, UniformPrior, density_at, entropy, exact_density
+from latent_plugins.geometry.density import density_at, entropy, exact_density
 from latent_plugins.geometry.partition import Slice, exact_partition, sampled_partition
 from latent_plugins.geometry.piecewise import log_volumes
+from latent_plugins.priors import BoxPrior, NormalPrior
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
 
 LEVEL = 1e-3  # of every statistical test here
 DEVIATIONS = scipy.stats.norm.isf(LEVEL / 2)
 SQUARE = Slice(np.zeros(2), np.eye(2), -1, 1)
-UNIFORM, GAUSSIAN = UniformPrior(-1.0, 1.0, 2), GaussianPrior(2)
+UNIFORM, GAUSSIAN = BoxPrior(2, -1.0, 1.0), NormalPrior(2)
 PLACES = torch.tensor([place for place, *_ in CORNER_REGIONS.values()], dtype=torch.float64)
 AREAS, VOLUMES = (np.array([region[i] for region in CORNER_REGIONS.values()]) for i in (1, 2))
 
@@ -166,7 +167,7 @@ def test_the_entropy_of_a_linear_map_is_exact():
     layer = nn.Linear(3, 3).double()
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[2.0, 0, 0], [1, 3, 0], [5, 7, 0.5]]))
-    ours = entropy(layer, GaussianPrior(3), 5, generator())
+    ours = entropy(layer, NormalPrior(3), 5, generator())
     covariance = (layer.weight @ layer.weight.T).detach().numpy()
     assert ours.value == pytest.approx(scipy.stats.multivariate_normal(cov=covariance).entropy())
     assert ours.standard_error == pytest.approx(0, abs=1e-12)
@@ -189,18 +190,18 @@ def test_collapsed_dimensions_make_the_entropy_infinite(tiny):
     one = entropy(flat_network(), UNIFORM, n, generator(), top_k=1)
     assert scipy.stats.binomtest(one.singular, n, 1 / 4).pvalue > LEVEL
 
-    space, prior = get_space(tiny, "style"), GaussianPrior(8)
+    space, prior = get_space(tiny, "style"), NormalPrior(8)
     assert entropy(space, prior, 10, generator()).singular == 10  # the radius
     ours = entropy(space, prior, 10, generator(), top_k=5)
     values = spectrum(space, prior.sample(10, generator()).float(), top_k=5)
     assert ours.value == pytest.approx(prior.entropy + values.double().log().sum(dim=1).mean().item())
 
 
-@pytest.mark.parametrize("prior", [UniformPrior(-0.5, 2.0, 3), GaussianPrior(3)])
+@pytest.mark.parametrize("prior", [BoxPrior(3, -0.5, 2.0), NormalPrior(3)])
 def test_priors(prior):
     z = prior.sample(20_000, generator())
     assert z.shape == (20_000, 3) and z.dtype == torch.float64
-    law = scipy.stats.norm() if isinstance(prior, GaussianPrior) else scipy.stats.uniform(-0.5, 2.5)
+    law = scipy.stats.norm() if isinstance(prior, NormalPrior) else scipy.stats.uniform(-0.5, 2.5)
     np.testing.assert_allclose(prior.log_prob(z[:50]), law.logpdf(z[:50].numpy()).sum(axis=1), rtol=1e-12)
     assert prior.entropy == pytest.approx(3 * law.entropy())
     assert scipy.stats.kstest(z.numpy().ravel(), law.cdf).pvalue > LEVEL
@@ -214,11 +215,11 @@ def test_a_uniform_prior_has_no_mass_outside():
 @pytest.mark.parametrize("low, high, d", [(1.0, 1.0, 2), (1.0, -1.0, 2), (0.0, math.inf, 2), (math.nan, 1.0, 2)])
 def test_uniform_priors_need_bounds(low, high, d):
     with pytest.raises(ValueError, match="finite bounds low < high"):
-        UniformPrior(low, high, d)
+        BoxPrior(d, low, high)
 
 
 def test_priors_need_dimensions():
-    for make in (lambda: GaussianPrior(0), lambda: UniformPrior(0.0, 1.0, 0)):
+    for make in (lambda: NormalPrior(0), lambda: BoxPrior(0, 0.0, 1.0)):
         with pytest.raises(ValueError, match="at least one dimension, not 0"):
             make()
 
@@ -227,11 +228,11 @@ def test_what_does_not_fit_is_refused():
     network = corner_network()
     partition = exact_partition(network, SQUARE)
     with pytest.raises(ValueError, match="prior is one of 3 dimensions"):
-        density_at(network, PLACES, GaussianPrior(3))
+        density_at(network, PLACES, NormalPrior(3))
     with pytest.raises(ValueError, match="prior is one of 3 dimensions"):
-        exact_density(partition, network(PLACES).detach(), GaussianPrior(3))
+        exact_density(partition, network(PLACES).detach(), NormalPrior(3))
     with pytest.raises(ValueError, match="does not take latents of 3 entries"):
-        entropy(network, GaussianPrior(3), 10, generator())
+        entropy(network, NormalPrior(3), 10, generator())
     with pytest.raises(ValueError, match="at least 2 draws, not 1"):
         entropy(network, UNIFORM, 1, generator())
     with pytest.raises(ValueError, match="top_k 3 is outside 1 to 2"):

@@ -27,6 +27,7 @@ def inception():
     return random_inception()
 
 
+@pytest.mark.bitwise
 def test_the_embedded_classifier():
     detector = load_detector("mnist-classifier")
     network = load_mnist_classifier()
@@ -43,6 +44,7 @@ def test_the_embedded_classifier():
         detector(images(channels=1))
 
 
+@pytest.mark.bitwise
 def test_torchscript_is_called_as_the_official_code_calls_it(tmp_path):
     path = write_torchscript(tmp_path / "small.pt")
     torch.manual_seed(0)
@@ -66,6 +68,7 @@ def test_the_digest_tells_content_not_names(tmp_path):
     assert digests[0] == digests[2] != digests[1]
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("old_format", [False, True])
 def test_a_state_dict_of_pytorch_fid(inception, tmp_path, old_format):
     path = tmp_path / "pt_inception.pth"
@@ -77,12 +80,14 @@ def test_a_state_dict_of_pytorch_fid(inception, tmp_path, old_format):
     assert detector.outputs.keys() == {"features", "probabilities"}
 
 
+@pytest.mark.bitwise
 def test_a_persistent_pickle_of_the_stylegan3_release(inception, tmp_path):
     detector = load_detector(write_persistent(tmp_path / "inception.pkl", inception))
     x = images()
     assert torch.equal(detector(x), inception.features(x))
 
 
+@pytest.mark.bitwise
 def test_lpips_heads_join_a_vgg16(tmp_path, monkeypatch):
     class FakeVGG16(torch.nn.Module):  # the real one has 138 million parameters
         def __init__(self):

@@ -1,9 +1,12 @@
-"""Diagnostics of chains against processes whose autocorrelation time is known."""
+"""Diagnostics of chains against processes whose autocorrelation time is known, and against ArviZ."""
+
+import json
 
 import numpy as np
 import pytest
 import scipy.signal
 import scipy.stats
+from conftest import GOLDENS
 
 from latent_plugins.chains import autocorrelation_time, effective_sample_size, split_rhat
 from latent_plugins.chains.diagnostics import Chains, directions, geyer_time, rank_normalised
@@ -32,6 +35,29 @@ def test_autocorrelation_times_of_autoregressions_are_found(phi, tau):
     assert autocorrelation_time(x) == pytest.approx(tau, rel=tolerance)
     assert effective_sample_size(x) == pytest.approx(x.size / tau, rel=tolerance)
     assert split_rhat(x) == pytest.approx(1, abs=0.003)
+
+
+def watched_chains(kind, chains, draws, seed):
+    """Chains [chains, draws] of a kind: autoregressions, and what is done to independent draws."""
+    noise = np.random.RandomState(seed).randn(chains, draws + 50)
+    phi = dict(white=0, slow=0.9, mild=0.5, antithetic=-0.6, apart=0.3).get(kind, 0)
+    for t in range(1, noise.shape[1]):
+        noise[:, t] += phi * noise[:, t - 1]
+    x = noise[:, 50:]
+    if kind == "trend":
+        return x + np.linspace(0, 3, draws)
+    if kind == "apart":
+        return x + np.arange(chains)[:, None]
+    return np.round(x) if kind == "ties" else x
+
+
+def test_sizes_and_rhats_are_those_of_arviz():
+    """Its bulk effective sample size and rank-normalised R-hat, for few and many chains, short, odd and long ones."""
+    for case in json.loads((GOLDENS / "arviz-0.23.4.json").read_text()):
+        x = watched_chains(case["kind"], case["chains"], case["draws"], case["seed"])
+        assert effective_sample_size(x) == pytest.approx(case["ess"], rel=1e-9), case
+        if case["rhat"] is not None:  # which ArviZ does not give for one chain
+            assert split_rhat(x) == pytest.approx(case["rhat"], rel=1e-9), case
 
 
 def test_antithetic_chains_count_for_more_but_not_for_anything():

@@ -118,6 +118,7 @@ def test_dropout_noise(kind):
     assert scipy.stats.binomtest(lost, gone, rate).pvalue > LEVEL
 
 
+@pytest.mark.bitwise
 def test_dropout_lowers_the_dimension():
     network = mlp(20, 22, 40)
     x = torch.randn(50, 20, generator=seeded())

@@ -131,6 +131,7 @@ def content_with(network, attributes=None, **changes):
     return content
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", CASES)
 def test_key_d_of_a_pickle(tmp_path, name):
     network, arrays = golden(name)
@@ -141,6 +142,7 @@ def test_key_d_of_a_pickle(tmp_path, name):
     assert load_network(path).family == "stylegan2"
 
 
+@pytest.mark.bitwise
 def test_positional_arguments(tmp_path):
     network, arrays = golden("sg3-resnet-cond")
     content = content_with(network)
@@ -171,6 +173,7 @@ def test_official_structures_hold_discriminators(data_folder, name):
     assert logits.shape == (4, 1) and logits.isfinite().all()
 
 
+@pytest.mark.bitwise
 def test_plain_files(tmp_path):
     network, arrays = golden("sg3-skip-cond")
     write_npz(network, tmp_path / "d.npz")

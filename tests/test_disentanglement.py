@@ -257,6 +257,7 @@ def test_points_without_a_tangent_space_give_nan():
     assert tangent_angles(FunctionMap(torch.sqrt, 2, 2), x, -y, rank=1).isnan().all()
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("domain", ["gaussian", "sphere"])
 @pytest.mark.parametrize("distance", [1e-3, 1.0, 4.0])
 def test_pairs_have_their_distance(domain, distance):

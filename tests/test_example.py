@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 
+import pytest
 import torch
 from click.testing import CliRunner
 from conftest import ROOT
@@ -16,6 +17,7 @@ from latent_plugins.samplers import registry
 FOLDER = ROOT / "examples" / "nearest_sampler"
 
 
+@pytest.mark.bitwise
 def test_the_example(tmp_path, monkeypatch):
     group = re.escape(f'[project.entry-points."{registry.ENTRY_POINTS}"]')
     pattern = group + r'\n(\w+) = "(\w+):(\w+)"'

@@ -90,6 +90,7 @@ def test_every_method_on_features(mnist, classifier, method):
     assert (lost > -1e-2).all() and (lost < 5 * bound + 1e-6).all()
 
 
+@pytest.mark.bitwise
 def test_layers_by_name(mnist, classifier):
     whole = get_space(mnist, "features", detector=classifier)
     x = latents(whole, 2)
@@ -150,7 +151,7 @@ def test_the_commands(tmp_path):
     assert result.exit_code == 1 and "needs --detector=FILE or a name" in result.output
     result = run(gen_images, *images, f"--atlas={tmp_path / 'a'}", "--detector=mnist-classifier")
     assert result.exit_code == 1 and "--detector has no effect with --atlas" in result.output
-    metrics = ["--metrics=fid70_full", "--sampler=polarity", "--rho=0.1", "--replacement", *options]
+    metrics = ["--metrics=fid70_full", "--sampler=polarity", "--rho=0.1", *options]
     result = run(calc_metrics, *metrics, "--detector=space=mnist-classifier")
     assert result.exit_code == 0, result.output
     assert '"space": "z:features"' in result.output

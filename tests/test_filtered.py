@@ -109,7 +109,7 @@ def test_filters_get_chances_of_their_own(tiny, how):
 
 @pytest.mark.parametrize("how", ["draw", "sample"])
 def test_candidates_of_an_atlas_come_along(tiny, atlas, how):
-    base = create_sampler("polarity", tiny, atlas=atlas, rho=0.1, replacement=True)
+    base = create_sampler("polarity", tiny, atlas=atlas, rho=0.1)
     found = latents(how, FilterSampler(tiny, base, [positive()]), 400)
     assert (found.z[:, 0] > 0.5).all() and torch.equal(found.z, atlas.latents(found.index))
     assert np.array_equal(found.log_volume, atlas.log_volume()[found.index])
@@ -120,13 +120,18 @@ def test_candidates_of_an_atlas_come_along(tiny, atlas, how):
     assert within(upper[found.index].sum(), 400, weight[upper].sum() / weight.sum())
 
 
-def test_without_replacement_the_first_proposals_are_the_base_s(tiny, atlas):
-    base = create_sampler("polarity", tiny, atlas=atlas, rho=0.1)
+def test_an_order_without_replacement_is_gone_through(tiny, atlas):
+    """Seed s is the s-th candidate of the order that passes, and no seed is without one before the order ends."""
+    base = create_sampler("polarity", tiny, atlas=atlas, rho=0.1, without_replacement=True)
+    filtered = FilterSampler(tiny, base, [positive()])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nearly all of the atlas is more than the effective sample size
-        own, found = base.draw(range(400)), FilterSampler(tiny, base, [positive()]).draw(range(400))
-    passing = own.z[:, 0] > 0.5
-    assert torch.equal(found.z[passing], own.z[passing]) and (found.z[:, 0] > 0.5).all()
+        warnings.simplefilter("ignore")  # the whole atlas is more than the effective sample size allows
+        own = base.draw(range(500))
+        passing = own.index[(own.z[:, 0] > 0.5).numpy()]
+        found = filtered.draw([3, 0, len(passing) - 1])
+        assert found.index.tolist() == [passing[3], passing[0], passing[-1]]
+        with pytest.raises(ValueError, match=f"{len(passing)} of the 500 latents of polarity pass the filters"):
+            filtered.draw([len(passing)])
 
 
 @pytest.mark.parametrize("how", ["draw", "sample"])
@@ -144,6 +149,7 @@ def test_labels_stay(tiny_conditional, how):
 # --- seeds ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("make", [lambda g: JBTSampler(g, keep=0.4, calibration=50),
                                   lambda g: FilterSampler(g, filters=[positive(), chance(0.5)])])  # fmt: skip
 def test_a_seed_means_the_same_latent_in_every_batch(tiny, make):
@@ -163,7 +169,7 @@ def test_filtered_samplers_attach_and_nest(tiny, atlas):
     """A caller's Gaussian z gives independent draws, also of a base that draws without replacement."""
     base = create_sampler("polarity", tiny, atlas=atlas, rho=0.0)
     nested = FilterSampler(tiny, FilterSampler(tiny, base, [positive()]), [Where(lambda z, c, u: z[:, 1] > 0)])
-    source = attach(tiny, nested).source(torch.randn(300, 8, generator=random_state()), None)
+    source = attach(tiny, nested).source(torch.randn(300, 8, generator=random_state()), None).z
     assert (source[:, 0] > 0.5).all() and (source[:, 1] > 0).all()
     assert len(source.unique(dim=0)) < 300  # of 500 candidates some 77 pass
 
@@ -312,6 +318,7 @@ def test_classes_keep_the_same_share(tiny_conditional):
     assert torch.equal(found.c, torch.eye(3)[[2, 0]])
 
 
+@pytest.mark.bitwise
 def test_thresholds_are_reproducible(tiny):
     space_map, label = get_space(tiny, "pixel"), torch.zeros(0)
     one, again, other = (JBTFilter(space_map, 0.8, calibration=40, seed=s).threshold(label) for s in (0, 0, 1))

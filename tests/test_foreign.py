@@ -194,6 +194,7 @@ def test_the_safe_path_refuses_a_fork_and_runs_nothing(fork):
     assert fork.runs() == 0
 
 
+@pytest.mark.bitwise
 def test_allow_code_runs_the_source_once_and_gives_its_images(fork):
     generator = load_network(fork.write(), allow_code=True)
     assert fork.runs() == 1

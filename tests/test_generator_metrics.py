@@ -215,6 +215,7 @@ def test_path_length_of_a_linear_generator(channels):
     torch.testing.assert_close(round_.double(), scale * (20 * (angle / 20).sin()).square(), rtol=1e-6, atol=0)
 
 
+@pytest.mark.bitwise
 def test_the_crop_is_where_ffhq_has_its_faces():
     generator, seen = LinearGenerator(), []
 
@@ -250,6 +251,7 @@ def test_fresh_noise_is_reproducible_and_leaves_no_trace():
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
 
 
+@pytest.mark.bitwise
 def test_noise_seeds_change_path_distances():
     first, second, third = (stylegan2_path("ppl2_wend", noise_seed=seed)[0] for seed in (0, 0, 1))
     assert np.array_equal(first, second) and not np.allclose(first, third, rtol=0.1)
@@ -391,6 +393,7 @@ def test_an_equivariant_generator_scores_high_and_another_low(kind):
     assert scores[False] < 25
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_input_transform_is_the_identity_for_the_image_and_restored(kind, monkeypatch):
     generator = WaveGenerator()

@@ -25,7 +25,7 @@ from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry import report as reports
-from latent_plugins.geometry.density import GaussianPrior, SpherePrior, TruncatedPrior, entropy_of
+from latent_plugins.geometry.density import entropy_of
 from latent_plugins.geometry.report import QUICK, SECTIONS, Subject, choose
 from latent_plugins.geometry.report.concentration import principal_axes
 from latent_plugins.geometry.report.entropy import entropy
@@ -34,6 +34,7 @@ from latent_plugins.geometry.report.sequential import SequentialGenerator, is_se
 from latent_plugins.geometry.report.subject import Figure, Section, plain, small_pixels, summary
 from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.plotting import to_uint8
+from latent_plugins.priors import NormalPrior, SpherePrior, TruncatedNormalPrior
 from latent_plugins.spaces import get_space, to_sphere
 
 # Less than --quick takes.
@@ -125,6 +126,7 @@ def test_a_report_says_how_to_make_it_again(whole, files):
     assert sampler["space"] == "z:w" and 1 <= sampler["effective_sample_size"] <= sampler["candidates"] == 300
 
 
+@pytest.mark.bitwise
 def test_sections_do_not_depend_on_each_other(whole, files, tmp_path):
     network = f"--network={files / 'tiny.pkl'}"
     found, _ = inspected(tmp_path / "a", network, "--sections=entropy,angularity")
@@ -292,7 +294,7 @@ def test_the_partition_of_a_plain_network_is_exact(files, tmp_path):
     assert dimension["rank_bound_of_the_layers"] == 2 and dimension["latents_by_dimension"] == {"2": SMALL.latents}
     entropy = found["sections"]["entropy"]
     assert entropy["is_differential_entropy"] and entropy["prior"].startswith("N(0, I) in 2")
-    assert entropy["prior_entropy"] == pytest.approx(GaussianPrior(2).entropy)
+    assert entropy["prior_entropy"] == pytest.approx(NormalPrior(2).entropy)
 
 
 def test_other_plain_networks_are_sampled(files, tmp_path):
@@ -302,6 +304,7 @@ def test_other_plain_networks_are_sampled(files, tmp_path):
     assert "codes_found" not in found["sections"]["partition"]
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("layers, shape", [
     ([nn.Linear(3, 9)], (1, 3, 3)),
     ([nn.Linear(3, 6)], (6, 1, 1)),
@@ -383,8 +386,8 @@ def test_the_entropy_of_a_cut_normal():
     x = np.linspace(-2, 2, 20001)
     density = np.exp(-(x**2) / 2)
     density /= np.trapezoid(density, x)
-    assert TruncatedPrior(5).entropy == pytest.approx(-5 * np.trapezoid(density * np.log(density), x), rel=1e-6)
-    for prior, d in ((TruncatedPrior, 0), (SpherePrior, 1)):
+    assert TruncatedNormalPrior(5).entropy == pytest.approx(-5 * np.trapezoid(density * np.log(density), x), rel=1e-6)
+    for prior, d in ((TruncatedNormalPrior, 0), (SpherePrior, 1)):
         with pytest.raises(ValueError, match="dimension"):
             prior(d)
 
@@ -417,7 +420,7 @@ def test_maps_that_lose_dimensions_have_a_top_k_volume():
 def test_bad_volumes():
     for volumes, message in ((torch.zeros(1), "at least 2 draws"), (torch.tensor([0.0, torch.nan]), "1 of 2 draws")):
         with pytest.raises(ValueError, match=message):
-            entropy_of(volumes.double(), GaussianPrior(2))
+            entropy_of(volumes.double(), NormalPrior(2))
 
 
 def test_principal_axes_are_those_of_the_largest_spread():
@@ -438,6 +441,7 @@ def test_small_pixels():
 # Smoothed images
 
 
+@pytest.mark.bitwise
 def test_smoothed_images_are_those_of_the_smoothed_network(files, tmp_path):
     base = [f"--network={files / 'tiny.pkl'}", "--seeds=0-1"]
 

@@ -260,6 +260,7 @@ def test_one_cluster_is_one_normal_distribution(covariance):
     assert found.log_likelihood.item() == pytest.approx(expected, rel=1e-5) and found.converged.all()
 
 
+@pytest.mark.bitwise
 def test_the_right_number_of_clusters_is_the_best_one():
     """Three clusters far apart: each of them is found, and more clusters gain nothing on held-out features."""
 

@@ -33,6 +33,7 @@ def test_official_structures_give_the_official_images(data_folder, name):
     assert not network.training and not any(p.requires_grad for p in network.parameters())
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("network", [small_stylegan2(), small_stylegan3()], ids=["stylegan2", "stylegan3"])
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_pickles_round_trip(tmp_path, network, protocol):
@@ -42,6 +43,7 @@ def test_pickles_round_trip(tmp_path, network, protocol):
     assert torch.equal(images(loaded), images(network))
 
 
+@pytest.mark.bitwise
 def test_tensors_saved_on_a_gpu_load_without_one(tmp_path, tiny):
     path = write_pickle(tmp_path / "net.pkl", with_gpu_tensors(tiny))
     loaded = load_network(path)
@@ -49,6 +51,7 @@ def test_tensors_saved_on_a_gpu_load_without_one(tmp_path, tiny):
     assert torch.equal(images(loaded), images(tiny))
 
 
+@pytest.mark.bitwise
 def test_a_pickled_generator_alone_is_accepted(tmp_path, tiny):
     path = write_pickle(tmp_path / "net.pkl", module_record(tiny, "Generator", tiny.init_kwargs))
     assert torch.equal(images(load_network(path)), images(tiny))
@@ -65,6 +68,7 @@ def test_the_releases_differ_in_their_default_clamp(tmp_path, tiny):
     assert load_network(write_pickle(tmp_path / "sg3.pkl", content)).synthesis.b8.conv1.conv_clamp == 256
 
 
+@pytest.mark.bitwise
 def test_positional_constructor_arguments(tmp_path, tiny):
     content = official_content(tiny)
     state = content["G_ema"].args[0]["state"]
@@ -139,6 +143,7 @@ def test_another_kind_of_network_is_named(tmp_path):
     assert "not a StyleGAN2 or StyleGAN3 generator, its classes are Detector, Linear" in refusal(path)
 
 
+@pytest.mark.bitwise
 def test_npz_round_trip(tmp_path, tiny):
     write_npz(tiny, tmp_path / "a.npz")
     assert torch.equal(images(load_network(tmp_path / "a.npz")), images(tiny))

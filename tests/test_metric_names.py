@@ -19,6 +19,18 @@ from latent_plugins.metrics.names import EXAMPLES, OFFICIAL_DETECTORS, parse_met
         ("pr50k3_full", "pr", 50_000, 3, True, 200_000),
         ("pr2k3", "pr", 2_000, 3, False, 2_000),
         ("pr10k12_full", "pr", 10_000, 12, True, 200_000),
+        ("pr999k3", "pr", 999_000, 3, False, 999_000),
+        ("pr1000k3", "pr", 1_000, 3, False, 1_000),
+        ("pr1024k3", "pr", 1_024, 3, False, 1_024),
+        ("pr1024k5_full", "pr", 1_024, 5, True, 200_000),
+        ("pr300", "pr", 300, 3, False, 300),
+        ("pr1500_full", "pr", 1_500, 3, True, 200_000),
+        ("pr_exact50k3_full", "pr_exact", 50_000, 3, True, 200_000),
+        ("pr_exact1024k4", "pr_exact", 1_024, 4, False, 1_024),
+        ("pr_exact300", "pr_exact", 300, 3, False, 300),
+        ("dc50k5", "dc", 50_000, 5, False, 50_000),
+        ("dc1024k3", "dc", 1_024, 3, False, 1_024),
+        ("dc300_full", "dc", 300, 5, True, 200_000),
         ("dc5k5_full", "dc", 5_000, 5, True, 200_000),
         ("is50k", "is", 50_000, None, False, 50_000),
         ("emd500", "emd", 500, None, False, 500),
@@ -49,6 +61,8 @@ def test_every_example_is_a_name_and_its_detector_is_official():
         ("FID50k", "fid50k"),
         ("pr5k_full", "pr5k3_full"),
         ("ppl_wendd", "ppl_wend"),
+        ("pr1024k", "pr1024k3"),
+        ("pr_exact5k_full", "pr_exact5k3_full"),
         ("eqt50k", "eqt50k_int"),
         ("is", "is50k"),
     ],
@@ -74,5 +88,9 @@ def test_lists_keep_their_order_and_drop_repetitions():
         parse_metrics(" , ")
     with pytest.raises(ValueError, match="must be positive"):
         parse_metrics("fid0")
-    with pytest.raises(ValueError, match="counted from 1"):
+    with pytest.raises(ValueError, match="counted from 1, as in pr5k3"):
         parse_metrics("pr1k0")
+    with pytest.raises(ValueError, match="counted from 1, as in pr_exact5k3"):
+        parse_metrics("pr_exact1024k0_full")
+    with pytest.raises(ValueError, match="must be positive"):
+        parse_metrics("pr0")

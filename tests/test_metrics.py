@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,15 @@ from conftest import GOLDENS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latent_plugins.metrics import half_distances as halves
 from latent_plugins.metrics import neighbours
 from latent_plugins.metrics.density_coverage import density_coverage, prdc
 from latent_plugins.metrics.earth_mover import earth_mover_distance
 from latent_plugins.metrics.fid import frechet_distance
+from latent_plugins.metrics.half_distances import HalfDistances, half_distances
 from latent_plugins.metrics.inception_score import inception_score
 from latent_plugins.metrics.kid import kernel_distance
-from latent_plugins.metrics.precision_recall import precision_recall
+from latent_plugins.metrics.precision_recall import exact_precision_recall, precision_recall
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,9 @@ def test_other_figures_are_the_published_ones(golden):
     mean, std = inception_score(probabilities)
     assert mean == pytest.approx(figures["stylegan3_is_mean"], rel=1e-6)
     assert std == pytest.approx(figures["stylegan3_is_std"], rel=1e-6)
-    # The published shares are float32.
+    # The published shares are float32; these two are of the published program with float32 distances.
     for name in ("stylegan3_pr_k3_float32features", "stylegan3_pr_k3_float16rounded"):
-        assert np.float32(precision_recall(real, generated)).tolist() == figures[name]
+        assert np.float32(exact_precision_recall(real, generated)).tolist() == figures[name]
     assert prdc(real, generated) == figures["prdc_k5"]
     assert density_coverage(real, generated) == (figures["prdc_k5"]["density"], figures["prdc_k5"]["coverage"])
     emd = earth_mover_distance(real[:500], generated[:500])
@@ -87,6 +90,7 @@ def test_frechet_distance_of_general_covariances():
     assert frechet_distance(np.zeros(20), a, np.zeros(20), b) == pytest.approx(np.trace(a + b) - 2 * root, rel=1e-10)
 
 
+@pytest.mark.bitwise
 def test_kernel_distance_is_the_plain_estimator():
     random = np.random.RandomState(2)
     x, y = random.randn(40, 5), random.randn(40, 5) + 0.5
@@ -96,6 +100,33 @@ def test_kernel_distance_is_the_plain_estimator():
     assert kernel_distance(x, y, subsets=3, seed=0) == pytest.approx(expected, rel=1e-10)
     one, two, other = (kernel_distance(x, y, subsets=3, max_subset_size=20, seed=s) for s in (5, 5, 6))
     assert one == two != other
+
+
+@pytest.mark.parametrize("mean, spread", [(30, 0.01), (100, 0.001)])
+def test_kernel_distances_of_rounding_noise_are_warned_of(mean, spread):
+    real, generated = (np.float32(mean + spread * x) for x in np.random.RandomState(5).randn(2, 600, 64))
+    options = dict(subsets=6, max_subset_size=200, seed=0)
+    exact = kernel_distance(real.astype(np.float64), generated.astype(np.float64), **options)
+    with pytest.warns(UserWarning, match="vary too little beside their mean, .* give float64 features"):
+        found = kernel_distance(real, generated, **options)
+    assert abs(found - exact) > 2 * abs(exact)  # the warning is true
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kernel_distance(real.astype(np.float64), generated.astype(np.float64), **options)
+        centre = real.mean(axis=0)
+        kernel_distance((real - centre) / np.float32(spread), (generated - centre) / np.float32(spread), **options)
+
+
+@pytest.mark.parametrize("mean, spread, shift", [(0, 1, 0), (0, 1, 0.5), (1, 0.5, 0), (3, 1, 0), (100, 1, 50)])
+def test_kernel_distances_that_hold_are_not_warned_of(mean, spread, shift):
+    """The small figure of equal distributions is no rounding noise: its standard error is far larger."""
+    real, generated = (np.float32(mean + spread * x) for x in np.random.RandomState(6).randn(2, 600, 64))
+    options = dict(subsets=6, max_subset_size=200, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = kernel_distance(real, generated + np.float32(shift), **options)
+    exact = kernel_distance(real.astype(np.float64), (generated + np.float32(shift)).astype(np.float64), **options)
+    assert found == pytest.approx(exact, rel=0.01)
 
 
 def test_kernel_distance_is_unbiased():
@@ -137,6 +168,128 @@ def kth(x, k):
     return np.sort(distances(x, x), axis=1)[:, k]  # the nearest is the row itself
 
 
+def exactly_summed(*sets):
+    """The sets on a grid so coarse that float32 sums of their products are exact, in whatever order and block."""
+    longest = max(np.linalg.norm(x.astype(np.float64), axis=1).max() for x in sets)
+    step = 2.0 ** np.ceil(np.log2(longest) - 11)
+    return [np.float32(np.round(x / step) * step) for x in sets]
+
+
+def published_precision_recall(real, generated, k=3):
+    """As the published program has it: whole matrices of torch.cdist in float16."""
+    real, generated = (torch.as_tensor(x).half() for x in (real, generated))
+    shares = []
+    for manifold, probes in ((real, generated), (generated, real)):
+        radii = torch.cdist(manifold[None], manifold[None])[0].float().kthvalue(k + 1).values.half()
+        inside = (torch.cdist(probes[None], manifold[None])[0] <= radii).any(dim=1)
+        shares.append(inside.double().mean().item())
+    return tuple(shares)
+
+
+def seeded_features(seed, n=1500, dimensions=1024):
+    """(real, generated) float32 [n, dimensions]: 12 causes and noise, the generated ones less spread.
+
+    Multiples of 1/32, so that float32 sums of products are exact and no processor's order of summation shows.
+    """
+    random = np.random.RandomState(seed)
+    mixing = random.randn(12, dimensions) / 12**0.5
+    return tuple(
+        np.float32(np.round(32 * (spread * random.randn(n, 12) @ mixing + 0.4 * random.randn(n, dimensions))) / 32)
+        for spread in (1, 0.9)
+    )
+
+
+@pytest.mark.parametrize("case", json.loads((GOLDENS / "precision-recall.json").read_text()), ids=lambda c: c["seed"])
+def test_precision_and_recall_are_the_published_programs(case):
+    """Its own function's figures, which are float32 shares; the exact recall is below them."""
+    real, generated = seeded_features(case["seed"])
+    found = precision_recall(real, generated)
+    assert np.float32(found).tolist() == [case["precision"], case["recall"]]
+    exact = exact_precision_recall(real, generated)
+    assert exact == (case["exact_precision"], case["exact_recall"])
+    assert 0.0006 < found[1] - exact[1] < 0.0028
+
+
+@pytest.mark.parametrize("kind", ["plain", "ties", "copies", "same", "far", "clusters"])
+@pytest.mark.parametrize("dimensions", [1, 40, 300])
+def test_float16_distances_are_taken_in_blocks(kind, dimensions):
+    """Also where float16 tells little: the published program's whole matrices say the same."""
+    real, generated = exactly_summed(*features(kind, 150, 120, dimensions, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of squared distances beyond float16
+        published = published_precision_recall(real, generated, k=4)
+        assert precision_recall(real, generated, k=4) == published
+    small = seeded_features(7, 150, 30)  # whose figure no block changes
+    published = published_precision_recall(*small)
+    assert 0 < min(published) < max(published) < 1
+    assert precision_recall(*small) == precision_recall(*small, max_memory=30_000) == published
+
+
+def result(rounds):
+    """What a generator returns."""
+    while True:
+        try:
+            next(rounds)
+        except StopIteration as stop:
+            return stop.value
+
+
+@settings(max_examples=60)
+@given(
+    kind=st.sampled_from(["plain", "ties", "copies", "same", "far", "clusters"]),
+    scale=st.sampled_from([1e-4, 0.02, 0.3, 1]),
+    n=st.integers(12, 130),
+    m=st.integers(12, 130),
+    dimensions=st.sampled_from([1, 3, 40, 400]),
+    seed=st.integers(0, 2**32 - 1),
+    k=st.integers(1, 6),
+    max_memory=st.sampled_from([60_000, neighbours.MAX_MEMORY]),
+)
+def test_float32_answers_what_float16_would(kind, scale, n, m, dimensions, seed, k, max_memory):
+    sets = exactly_summed(*(x * np.float32(scale) for x in features(kind, n, m, dimensions, seed)))
+    x, y = (torch.from_numpy(x).half() for x in sets)
+    radii = half_distances(x, x).float().kthvalue(k).values.half()
+    inside = (half_distances(y, x) <= radii).any(dim=1)
+    distances = HalfDistances(x, y, max_memory=max_memory)
+    assert torch.equal(result(distances.kth(x, k)), radii)
+    assert torch.equal(result(distances.inside(y, x, radii)), inside)
+
+
+def test_float16_is_asked_for_little(monkeypatch):
+    asked = []
+
+    def counting(a, b):
+        asked.append(len(a) * len(b))
+        return half_distances(a, b)
+
+    monkeypatch.setattr(halves, "half_distances", counting)
+    precision_recall(*seeded_features(0))
+    assert sum(asked) < 0.2 * 4 * 1500**2
+    asked.clear()
+    short = (torch.from_numpy(np.float32(x[:, :3] * 200)) for x in seeded_features(1, 100, 5))
+    with pytest.warns(UserWarning, match="longer than 255"):
+        precision_recall(*short)
+    assert sum(asked) == 4 * 100**2  # infinite lengths have no bound on their rounding
+
+
+def test_float16_distances_are_products_rounded_step_by_step():
+    a, b = (torch.from_numpy(x).half() for x in seeded_features(8, 40, 50))
+    norms = [x.pow(2).double().sum(1).half() for x in (a, b)]
+    products = (norms[0].double()[:, None] + norms[1].double() - 2 * a.double() @ b.double().T).half()
+    assert torch.equal(half_distances(a, b), products.clamp(min=0).sqrt())
+    assert torch.equal(half_distances(a[:9], b[:1]), products[:9, :1].clamp(min=0).sqrt())  # torch.cdist refuses these
+
+
+def test_features_too_long_for_float16_distances_are_warned_of():
+    real, generated = features("far", 40, 40, 5, 0)
+    with pytest.warns(UserWarning, match="longer than 255.*pr_exact50k3_full"):
+        precision_recall(real, generated)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exact_precision_recall(real, generated)
+        precision_recall(real - 300, generated - 300)
+
+
 def brute_precision_recall(real, generated, k):
     real, generated = (x.astype(np.float16) for x in (real, generated))
     d = distances(real, generated)
@@ -172,7 +325,7 @@ feature_sets = dict(
 def test_neighbour_metrics_are_brute_force_in_blocks_of_any_size(kind, n, m, dimensions, seed, k, max_memory):
     real, generated = features(kind, n, m, dimensions, seed)
     options = dict(k=k, max_memory=max_memory)
-    assert precision_recall(real, generated, **options) == pytest.approx(
+    assert exact_precision_recall(real, generated, **options) == pytest.approx(
         brute_precision_recall(real, generated, k), abs=1e-12
     )
     expected = brute_prdc(real, generated, k)
@@ -182,6 +335,7 @@ def test_neighbour_metrics_are_brute_force_in_blocks_of_any_size(kind, n, m, dim
     )
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", ["plain", "ties", "copies", "far", "clusters"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_neither_blocks_nor_dtypes_change_a_neighbour(monkeypatch, kind, dtype):
@@ -199,6 +353,7 @@ def test_neither_blocks_nor_dtypes_change_a_neighbour(monkeypatch, kind, dtype):
             assert np.array_equal(around_y.balls, held.sum(0)) and np.array_equal(around_y.points, held.sum(1))
 
 
+@pytest.mark.bitwise
 def test_features_of_any_dtype_scale_and_size():
     real, generated = features("plain", 50, 40, 6, 1)
     expected = prdc(real, generated)
@@ -207,17 +362,24 @@ def test_features_of_any_dtype_scale_and_size():
     assert prdc(real.astype(np.float64), torch.from_numpy(generated)) == expected
     assert precision_recall(real.astype(np.float16), generated.astype(np.float16)) == precision_recall(real, generated)
     big = (real * 1e4).astype(np.float16)  # distances beyond float16: balls without a border
-    assert precision_recall(np.sign(big) * np.float16(6e4), np.sign(big[:30]) * np.float16(6e4), k=10)[1] == 1
+    assert exact_precision_recall(np.sign(big) * np.float16(6e4), np.sign(big[:30]) * np.float16(6e4), k=10)[1] == 1
     ties = np.zeros((9, 3))
-    assert precision_recall(ties, ties) == (1, 1) and density_coverage(ties, ties) == (0, 0)
+    assert precision_recall(ties, ties) == exact_precision_recall(ties, ties) == (1, 1)
+    assert density_coverage(ties, ties) == (0, 0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same_figures():
     for kind in ("plain", "copies", "clusters"):
         real, generated = (torch.from_numpy(x) for x in features(kind, 500, 400, 30, 2))
-        assert precision_recall(real.cuda(), generated.cuda()) == precision_recall(real, generated)
+        assert exact_precision_recall(real.cuda(), generated.cuda()) == exact_precision_recall(real, generated)
         assert prdc(real.cuda(), generated.cuda()) == prdc(real, generated)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_has_the_published_programs_float16_distances():
+    real, generated = (torch.from_numpy(x).cuda() for x in seeded_features(0))
+    assert precision_recall(real, generated) == published_precision_recall(real, generated)
 
 
 def test_progress_counts_every_distance():
@@ -229,8 +391,11 @@ def test_progress_counts_every_distance():
             seen[label][1] += count
             yield count
 
+    precision_recall(*features("plain", 60, 50, 3, 3), max_memory=20_000, progress=progress)
+    assert len(seen) == 2 and all(total == done for total, done in seen.values())
+    seen.clear()
     real, generated = features("clusters", 60, 50, 3, 3)
-    precision_recall(real, generated, max_memory=20_000, progress=progress)
+    exact_precision_recall(real, generated, max_memory=20_000, progress=progress)
     prdc(real, generated, max_memory=20_000, progress=progress)
     assert len(seen) == 3 and all(total == done for total, done in seen.values())
 
@@ -246,30 +411,42 @@ def test_blocks_fit_the_memory():
 
 
 MEMORY_PROGRAM = """
+import sys
 import torch
-from latent_plugins.metrics.precision_recall import precision_recall
+from latent_plugins.metrics import precision_recall
+
+measure = getattr(precision_recall, sys.argv[1])
 
 def peak():
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 
 torch.set_num_threads(1)
-real, generated = torch.randn(2, 20_000, 8)
-precision_recall(real[:100], generated[:100])
+rows, bound = map(int, sys.argv[2:])
+real, generated = torch.randn(2, rows, 8)
+measure(real[:100], generated[:100])
 before = peak()
-print(*precision_recall(real, generated, max_memory=2**27), (peak() - before) / 1024)
+print(*measure(real, generated, max_memory=bound), (peak() - before) / 1024)
 """
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_memory_stays_bounded():
-    # A matrix of all distances would take 1526 MB; blocks may take 128 MB.
-    out = subprocess.run([sys.executable, "-c", MEMORY_PROGRAM], capture_output=True, text=True, check=True).stdout
+@pytest.mark.parametrize(
+    "measure, rows, bound, most",
+    [
+        # A matrix of all distances would take 1526 MB, and 72 MB in float16; blocks may take 128 and 8 MB.
+        ("exact_precision_recall", 20_000, 2**27, 250),
+        ("precision_recall", 6_000, 2**23, 40),
+    ],
+)
+def test_memory_stays_bounded(measure, rows, bound, most):
+    program = [sys.executable, "-c", MEMORY_PROGRAM, measure, str(rows), str(bound)]
+    out = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     precision, recall, megabytes = map(float, out.split())
     assert 0.5 < precision < 1 and 0.5 < recall < 1
-    assert megabytes < 250
+    assert megabytes < most
 
 
-@pytest.mark.parametrize("metric", [precision_recall, density_coverage, prdc])
+@pytest.mark.parametrize("metric", [precision_recall, exact_precision_recall, density_coverage, prdc])
 def test_neighbour_metrics_refuse(metric):
     real, generated = features("plain", 20, 20, 3, 0)
     for few, k in ((2, 3), (5, 5)):

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import torch
 from click.testing import CliRunner
-from conftest import small_stylegan2, write_network
+from conftest import assert_same_images, small_stylegan2, write_network
 from detector_files import write_torchscript
 from image_zips import random_images, write_zip
 
@@ -22,11 +22,12 @@ from cli.polarity_strip import main as polarity_strip
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.loader import load_network
 from latent_plugins.atlas import Atlas
+from latent_plugins.importance.resampling import extreme_order
+from latent_plugins.importance.weights import degeneracy, log_weights, rho_for_json
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import image_grid, to_uint8
 from latent_plugins.samplers import create_sampler
-from latent_plugins.weights import degeneracy, extreme_order, log_weights, rho_for_json
 
 LEVEL = 0.001
 CANDIDATES = 60
@@ -112,7 +113,7 @@ def test_seed_s_is_the_sth_most_extreme_candidate(opened, atlas, rho):
     with pytest.raises(ValueError, match="beyond the 60 usable candidates"):
         sampler.draw([CANDIDATES])
     assert (sampler.degeneracy().candidates, sampler.degeneracy().largest) == (CANDIDATES, 1)
-    again = create_sampler("polarity", opened, atlas=atlas, rho=rho, replacement=True)
+    again = create_sampler("polarity", opened, atlas=atlas, rho=rho).independent()
     with pytest.warns(UserWarning, match="degenerate weights"):
         assert set(again.draw(range(9)).index) == {ranked[0]}
 
@@ -138,7 +139,7 @@ def test_images_of_extremes_come_out_of_the_command(tmp_path, network, opened, a
     assert "rho -inf, top-k 6: 60 candidates" in output and "warning" not in output
     expected = images_of(opened, atlas, ranked[:3])
     for seed in range(3):
-        assert np.array_equal(picture(tmp_path / "out" / f"seed{seed:04d}.png"), expected[seed, :, :, 0])
+        assert_same_images(picture(tmp_path / "out" / f"seed{seed:04d}.png"), expected[seed, :, :, 0])
 
 
 # --- modes ------------------------------------------------------------------------------------------------------------
@@ -156,14 +157,16 @@ def test_the_most_extreme_candidates_are_listed(tmp_path, network, opened, atlas
         assert [line["candidate"] for line in own] == index.tolist()
         assert [line["log_volume"] for line in own] == volume[index].tolist()
         assert [line["rank"] for line in own] == [0, 1, 2, 3, 4]
-        assert np.array_equal(picture(out / f"{kind}.png"), image_grid(images_of(opened, atlas, index))[:, :, 0])
+        assert_same_images(picture(out / f"{kind}.png"), image_grid(images_of(opened, atlas, index))[:, :, 0])
     assert {(line["space"], line["top_k"], line["trunc"]) for line in lines} == {("z:pixel", 6, 1)}
 
 
+@pytest.mark.bitwise
 def test_the_nearest_training_images_are_found(tmp_path, network, opened, atlas):
     """Against all distances at once; a data set that holds the first mode itself has it at distance zero."""
     ranked = np.argsort(atlas.log_volume(6))
-    data = np.concatenate([random_images(150), images_of(opened, atlas, ranked[:1]), random_images(10, seed=1)])
+    first = images_of(opened, atlas, ranked[:3])[:1]  # made in the batch that the command makes it in
+    data = np.concatenate([random_images(150), first, random_images(10, seed=1)])
     path = write_zip(tmp_path / "real.zip", data)
     detector = write_torchscript(tmp_path / "small.pt")
     options = [f"--network={network}", f"--atlas={atlas.path}", "--top-k=6", "--n=3", f"--data={path}"]
@@ -171,7 +174,9 @@ def test_the_nearest_training_images_are_found(tmp_path, network, opened, atlas)
     output = run(modes, *options, f"--detector={detector}", "--prior-samples=7", "--outdir", out)
     assert "prior: nearest training image by pixels" in output
     lines = [strict(line) for line in (out / "modes.jsonl").read_text().splitlines()]
-    assert lines[0]["nearest_by_pixels"] == lines[0]["nearest_by_features"] == dict(image=150, distance=0)
+    assert lines[0]["nearest_by_pixels"] == dict(image=150, distance=0)
+    # Batches of other sizes give features that may differ in their last bits.
+    assert lines[0]["nearest_by_features"] == dict(image=150, distance=pytest.approx(0, abs=1e-4))
     figures = strict((out / "distances.json").read_text())
     features = load_detector(detector, allow_code=True)
     sets = dict(zip(["modes", "anti-modes"], (images_of(opened, atlas, i) for i in (ranked[:3], ranked[:-4:-1]))))
@@ -190,7 +195,7 @@ def test_the_nearest_training_images_are_found(tmp_path, network, opened, atlas)
             assert found["standard_error"] == pytest.approx(distances.std().item() / len(distances) ** 0.5, rel=1e-4)
     figure = picture(out / "nearest-modes.png")
     assert figure.shape[1] == 3 * 64 and 3 * 64 < figure.shape[0] < 4 * 64
-    assert np.array_equal(figure[:64, :64], enlarged(images_of(opened, atlas, ranked[:1]))[0, :, :, 0])
+    assert_same_images(figure[:64, :64], enlarged(images_of(opened, atlas, ranked[:1]))[0, :, :, 0])
     assert np.array_equal(figure[64:128, :64], figure[:64, :64])  # its copy
 
 
@@ -311,7 +316,7 @@ def test_a_strip_shows_seeds_by_rho(tmp_path, network, opened, atlas):
         expected = enlarged(images_of(opened, atlas, chosen[column]))[:, :, :, 0]
         for row in range(2):
             cell = image[top + row * 64 : top + (row + 1) * 64, column * 64 : (column + 1) * 64]
-            assert np.array_equal(cell, expected[row])
+            assert_same_images(cell, expected[row])
         assert image[:top, column * 64 : (column + 1) * 64].min() < 128  # a caption
 
 

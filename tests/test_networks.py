@@ -44,6 +44,7 @@ def test_images_equal_the_official_ones(golden):
         assert relative_error(network(z, c, **calls[name]), arrays[name]) <= 1e-4, name
 
 
+@pytest.mark.bitwise
 def test_styles_equal_the_official_ones(golden):
     network, arrays = golden
     z, c = inputs(arrays)
@@ -82,7 +83,7 @@ def test_forward_and_reverse_mode_compose_and_agree(name):
 
     direction = torch.randn(2, network.z_dim, generator=torch.Generator().manual_seed(0))
     y, tangent = torch.func.jvp(image, (z[:2],), (direction,))
-    assert torch.equal(y, image(z[:2]))
+    assert relative_error(y, image(z[:2]).numpy()) <= 1e-6
     weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     _, pullback = torch.func.vjp(image, z[:2])
     left, right = (weight * tangent).sum(), (pullback(weight)[0] * direction).sum()
@@ -98,6 +99,7 @@ def test_samples_of_a_batch_do_not_influence_each_other(golden):
     assert relative_error(alone, network(z, c).numpy()) <= 1e-5
 
 
+@pytest.mark.bitwise
 def test_noise_modes():
     network, arrays = golden_network("stylegan2-ada-skip")
     z, c = inputs(arrays)
@@ -109,6 +111,7 @@ def test_noise_modes():
         network(z, c, noise_mode="loud")
 
 
+@pytest.mark.bitwise
 def test_half_precision_switches_change_no_number(tiny):
     z, c = torch.randn(2, 8), torch.zeros(2, 0)
     other = small_stylegan2(num_fp16_res=2, fp16_channels_last=True)

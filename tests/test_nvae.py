@@ -175,6 +175,7 @@ def test_groups_are_listed_in_sampling_order(name):
     assert scales == sorted(set(scales)) and scales[0] == (0, 0)
 
 
+@pytest.mark.bitwise
 def test_a_group_influences_only_what_comes_after_it():
     net = network("equal-groups")
     sizes = [c * h * w for _, _, c, h, w in net.groups]
@@ -196,7 +197,7 @@ def test_forward_and_reverse_mode_compose_and_agree(name):
     z = latents(net)
     direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
     y, tangent = torch.func.jvp(net.logits, (z,), (direction,))
-    assert torch.equal(y, net.logits(z))
+    assert relative_error(y, net.logits(z).numpy()) <= 1e-6
     weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     left, right = (weight * tangent).sum(), (torch.func.vjp(net.logits, z)[1](weight)[0] * direction).sum()
     assert left.item() == pytest.approx(right.item(), rel=1e-3)
@@ -211,6 +212,7 @@ def test_samples_of_a_batch_do_not_influence_each_other():
     assert relative_error(alone, net(z, no_labels(z)).numpy()) <= 1e-5
 
 
+@pytest.mark.bitwise
 def test_training_mode_changes_nothing():
     net = small(output="normal")
     z = latents(net)
@@ -223,7 +225,8 @@ def test_temperature_zero_leaves_no_randomness():
     net = network("wide-kernels")
     z = latents(net)
     cold, warm = (net(z, no_labels(z), truncation_psi=psi) for psi in (0, 0.5))
-    assert torch.equal(cold[0], cold[1]) and not torch.equal(warm[0], warm[1])
+    # Rows of a batch may differ in their last bits.
+    assert torch.allclose(cold[0], cold[1], atol=1e-6) and not torch.allclose(warm[0], warm[1], atol=1e-3)
 
 
 @pytest.mark.parametrize("psi", [-0.1, float("nan"), float("inf")])
@@ -246,12 +249,14 @@ def test_there_are_no_styles():
         net(latents(net), no_labels([0, 0]), truncation_cutoff=2)
 
 
+@pytest.mark.bitwise
 def test_double_precision_latents_are_welcome():
     net = small()
     z = latents(net)
     assert torch.equal(net(z.double(), no_labels(z)), net(z, no_labels(z)))
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("output, components", [("bernoulli", 0), ("normal", 0), ("logistic-mixture", 1)])
 def test_samples_scatter_around_the_mean(output, components):
     net = small(output=output, components=components, post_blocks=1, img_resolution=8)
@@ -278,6 +283,7 @@ def test_samples_need_no_global_randomness():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.bitwise
 def test_readjustment_changes_the_statistics_of_a_copy():
     net = network("mixture")
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -327,6 +333,7 @@ def test_impossible_architectures_are_refused(changes, message):
 # Files
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", VARIANTS)
 def test_arguments_and_tensors_rebuild_the_network(name):
     net = network(name)

@@ -87,6 +87,7 @@ def test_setup_filter_normalises_and_squares_short_filters():
     assert ops.setup_filter(None).shape == (1, 1)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("act", ops.ACTIVATIONS)
 def test_bias_act_order_bias_activation_gain_clamp(act):
     x, b = torch.randn(2, 3, 4, 4), torch.randn(3)

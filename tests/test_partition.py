@@ -330,6 +330,7 @@ def test_a_sampled_partition_agrees_with_the_exact_one():
     assert len(pairs) == len(np.unique(index)) == len(np.unique(sampled.code))
 
 
+@pytest.mark.bitwise
 def test_any_map_can_be_sampled(tiny):
     space = get_space(tiny, "pixel")
     slice = slice_along(np.ones(8), np.random.default_rng(0).normal(size=(2, 8)))

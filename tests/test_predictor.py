@@ -16,6 +16,8 @@ from cli.gen_images import main as gen_images
 from latent_plugins.atlas import Atlas, open_atlas
 from latent_plugins.atlas_settings import AtlasError, candidates, make_settings
 from latent_plugins.correction import true_volumes
+from latent_plugins.importance.report import mean_log_volume
+from latent_plugins.importance.weights import degeneracy, log_volume, log_weights
 from latent_plugins.predictor import PredictorError, agreement, fit, load_predictor, predictor_inputs
 from latent_plugins.predictor.fit import MOST_INPUTS, standardisation
 from latent_plugins.predictor.inputs import channel_energies
@@ -23,7 +25,6 @@ from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
 from latent_plugins.spectrum.shared import shared_basis
-from latent_plugins.weights import log_volume
 
 SETTINGS = dict(space="pixel", top_k=4, candidates=300, labels=400)
 
@@ -51,6 +52,7 @@ def noisy(n, noise, seed=0):
     return x, y.numpy()
 
 
+@pytest.mark.bitwise
 def test_a_known_function_is_learned_and_the_noise_is_told():
     x, y = noisy(3000, noise=2.0)
     predictor, found = fit(x, y, steps=800)
@@ -78,6 +80,7 @@ def test_rows_that_are_not_finite_are_left_out_and_few_are_refused():
     assert predictor(x[:2])[0].isnan().tolist() == [False, True]
 
 
+@pytest.mark.bitwise
 def test_a_file_gives_the_same_predictions(tmp_path):
     x, y = noisy(400, noise=1.0)
     predictor, found = fit(x, y)
@@ -132,6 +135,7 @@ def test_energies_are_those_of_every_feature_map_once(network):
     assert channel_energies(get_space(network, "style"), x).shape == (5, 0)
 
 
+@pytest.mark.bitwise
 def test_inputs_of_every_kind_of_map(network):
     x = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
     pixel, style = get_space(network, "pixel"), get_space(network, "w:pixel")
@@ -146,6 +150,7 @@ def test_inputs_of_every_kind_of_map(network):
     assert predictor_inputs(get_space(spline, "w:pixel"), torch.ones(2, 3)).shape == (2, 3)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("method, least", [("amortized", 0.6), ("hybrid", 0.9)])
 def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
     atlas = Atlas.build(network, tmp_path / "a", method=method, basis=3, min_spearman=0, **SETTINGS)
@@ -169,6 +174,7 @@ def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
 
 
+@pytest.mark.bitwise
 def test_a_poor_predictor_is_refused_and_goes_on_with_more_labels(tmp_path, network):
     options = dict(SETTINGS, method="amortized", candidates=50)
     with pytest.raises(AtlasError, match=r"with 12 held-out volumes is -?0\.\d+, below --min-spearman=1: give more"):
@@ -201,16 +207,19 @@ def test_true_volumes_correct_the_prediction(tmp_path, network, truth):
     atlas = Atlas.build(network, tmp_path / "a", method="amortized", min_spearman=0, **SETTINGS)
     np.testing.assert_allclose(true_volumes(network, atlas, [7, 3, 7]), truth[[7, 3, 7]], rtol=1e-4, atol=1e-4)
     assert np.load(tmp_path / "a" / "true-volumes.npz")["index"].tolist() == [3, 7]
-    # With all of them true, the weights are exp(rho · (true − predicted)), and the draws know true volumes.
+    # With all of them true, the law is that of the true volumes, and so is the mean of what is drawn.
+    law = log_weights(truth, 1.0)
     sampler = create_sampler("polarity", network, atlas=atlas, rho=1.0, true_volumes=300)
     drawn = sampler.draw(range(20))
     np.testing.assert_allclose(drawn.log_volume, truth[drawn.index], rtol=1e-4, atol=1e-4)
-    difference = truth - atlas.log_volume()
-    expected = np.exp(difference) ** 1.0
-    ess = expected.sum() ** 2 / (expected**2).sum()
-    assert sampler.degeneracy().effective_sample_size == pytest.approx(ess, rel=1e-2)
-    few = create_sampler("magnet", network, atlas=atlas, true_volumes=30)
-    assert few.degeneracy().candidates == 30
+    assert sampler.degeneracy().effective_sample_size == pytest.approx(degeneracy(law).effective_sample_size, rel=1e-2)
+    assert drawn.report["law_log_volume"] == pytest.approx(mean_log_volume(truth, law), rel=1e-3)
+    # A pool comes nearer to it than the predictions do, and knows true volumes alone.
+    few = create_sampler("magnet", network, atlas=atlas, true_volumes=100).draw(range(20))
+    np.testing.assert_allclose(few.log_volume, truth[few.index], rtol=1e-4, atol=1e-4)
+    predicted = mean_log_volume(truth, log_weights(atlas.log_volume(), 1.0))
+    exact = mean_log_volume(truth, law)
+    assert abs(few.report["law_log_volume"] - exact) < abs(predicted - exact)
     with pytest.raises(ValueError, match="301 true volumes are more than the 300 usable candidates"):
         create_sampler("magnet", network, atlas=atlas, true_volumes=301).draw([0])
     computed = Atlas.build(network, tmp_path / "b", space="style", candidates=10)
@@ -233,7 +242,7 @@ def test_the_commands(tmp_path, network):
     images = ["--sampler=polarity", "--rho=0.5", f"--atlas={tmp_path / 'a'}", "--true-volumes=20", "--seeds=0-2"]
     result = CliRunner().invoke(gen_images, [f"--network={path}", *images, f"--outdir={tmp_path / 'out'}"])
     assert result.exit_code == 0, result.output
-    assert "top-k 4: 20 candidates" in result.output
+    assert "Computing the true volumes of 20 candidates" in result.output
     assert json.loads((tmp_path / "out" / "samples.jsonl").read_text().splitlines()[0])["true_volumes"] == 20
     result = CliRunner().invoke(build_atlas, [*common, "--method=amortized", "--outdir=none", "--plan"])
     assert result.exit_code == 0, result.output

@@ -45,6 +45,7 @@ def options(tmp_path):
     return [f"--network={network}", "--device=cpu", "--space=pixel", "--candidates=700"]
 
 
+@pytest.mark.bitwise
 def test_two_processes_write_the_bytes_of_one_and_a_killed_one_is_made_up_for(tmp_path, options):
     code, _, error = finish(start("-m", "cli.build_atlas", *options, f"--outdir={tmp_path / 'one'}"))
     assert code == 0, error
@@ -67,6 +68,7 @@ def test_two_processes_write_the_bytes_of_one_and_a_killed_one_is_made_up_for(tm
     assert kept == content(tmp_path / "one")
 
 
+@pytest.mark.bitwise
 def test_two_processes_share_labels_and_one_predictor(tmp_path, options):
     hybrid = ["--method=hybrid", "--basis=3", "--top-k=4", "--labels=120", "--min-spearman=-1"]
     code, _, error = finish(start("-m", "cli.build_atlas", *options, *hybrid, f"--outdir={tmp_path / 'one'}"))

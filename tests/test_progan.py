@@ -86,6 +86,7 @@ def test_singular_values_equal_the_official_ones(golden):
     assert np.abs(ours / theirs - 1)[real].max() <= 1e-3
 
 
+@pytest.mark.bitwise
 def test_networks_rebuild_from_their_arguments(golden):
     network, arrays = golden
     copy = ProGANGenerator(**network.init_kwargs).eval()
@@ -124,6 +125,7 @@ def test_upscaling_is_part_of_the_convolution():
     assert torch.allclose(upscaling_conv2d(x, weight), separate, atol=1e-5)
 
 
+@pytest.mark.bitwise
 def test_an_unfinished_network_shows_coarse_images():
     images = small_progan(channels=[8, 6])(*draw(small_progan()))
     assert images.shape == (3, 3, 16, 16)
@@ -156,6 +158,7 @@ def test_the_direction_of_z_alone_matters():
     assert "psi must be 1" in network.truncation_text
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kwargs", [dict(normalize_latents=False), dict(c_dim=3)])
 def test_the_length_of_z_matters_without_normalisation_or_with_a_label(kwargs):
     network = small_progan(**kwargs)
@@ -198,6 +201,7 @@ def test_impossible_architectures_are_refused(kwargs, message):
 # Files
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(
     "kwargs",

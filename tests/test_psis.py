@@ -6,8 +6,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_plugins.psis import fit_generalized_pareto, generalized_pareto_quantile, pareto_smooth
-from latent_plugins.weights import base_correction, log_weights
+from latent_plugins.importance.psis import fit_generalized_pareto, generalized_pareto_quantile, pareto_smooth
+from latent_plugins.importance.weights import base_correction, log_weights
 
 REPEATS, N = 40, 10_000
 TAIL = 300  # 3 √N

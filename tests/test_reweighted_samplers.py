@@ -206,6 +206,7 @@ def test_rejection_and_ascent_are_one_after_the_other(tiny, trained):
     assert trained.weights(tiny, both).mean() > trained.weights(tiny, accepted).mean()
 
 
+@pytest.mark.bitwise
 def test_where_the_weight_is_zero_latents_stay(tiny):
     flat = Handmade(lambda z, c: (z[:, 0] - 100).relu())
     assert torch.equal(
@@ -216,6 +217,7 @@ def test_where_the_weight_is_zero_latents_stay(tiny):
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_means_the_same_latent_in_every_batch(tiny, trained, name):
     together = create_sampler(name, tiny, weights=trained).draw([5, 0, 12, 2**32 - 1, 5]).z
@@ -225,6 +227,7 @@ def test_a_seed_means_the_same_latent_in_every_batch(tiny, trained, name):
     assert torch.equal(together[0], together[4])
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("name", NAMES)
 def test_bulk_samples_follow_their_generator(tiny, trained, name):
     sampler = create_sampler(name, tiny, weights=trained)

@@ -101,6 +101,7 @@ def test_the_penalty_sees_points_between_the_pairs():
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bitwise
 def test_networks_rebuild_from_plain_settings():
     for network, build, x in [
         (WeightNetwork(5, (7, 3)), build_weight_network, torch.randn(4, 5)),
@@ -198,6 +199,7 @@ def test_latents_without_real_counterparts_lose_their_weight(tmp_path):
     assert np.mean(distance[-50:]) < 0.5 * max(np.mean(distance[i : i + 50]) for i in range(0, 100, 10))
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("kind", ["z", "w"])
 def test_an_interrupted_training_ends_in_the_same_bytes(tmp_path, tiny, pictures, kind):
     whole = run(tiny, pictures, tmp_path / "whole", input=kind, seed=5, snapshot=100)
@@ -219,6 +221,7 @@ def test_an_interrupted_training_ends_in_the_same_bytes(tmp_path, tiny, pictures
     assert other != whole
 
 
+@pytest.mark.bitwise
 def test_more_steps_go_on_from_fewer(tmp_path, tiny, pictures):
     run(tiny, pictures, tmp_path / "a", steps=5)
     assert [row["step"] for row in run(tiny, pictures, tmp_path / "a", steps=9)] == [6, 7, 8, 9]
@@ -231,6 +234,7 @@ def test_more_steps_go_on_from_fewer(tmp_path, tiny, pictures):
         run(tiny, pictures, tmp_path / "a", steps=5)
 
 
+@pytest.mark.bitwise
 def test_several_critic_steps_see_a_batch_each(tmp_path, tiny, pictures):
     schedule = dataclasses.replace(SMALL, critic_steps=3, steps=4)
     whole = run(tiny, pictures, tmp_path / "a", schedule)
@@ -345,6 +349,7 @@ def trained(tmp_path, tiny, pictures):
     return tmp_path / "out" / "weights.npz"
 
 
+@pytest.mark.bitwise
 def test_a_file_holds_what_was_trained(trained, tiny):
     found = load_weights(trained)
     found.check_network(tiny)
@@ -490,6 +495,7 @@ def test_a_training_goes_on_from_a_given_critic(tmp_path, tiny, pictures):
         train(tiny, pictures, schedule, outdir=tmp_path, critic=torch.nn.Linear(1, 1))
 
 
+@pytest.mark.bitwise
 def test_a_step_makes_as_many_updates_as_the_schedule_says(tmp_path, tiny, pictures, monkeypatch):
     """With a critic that stands still, two steps of three updates are six steps of one."""
     monkeypatch.setattr(Trainer, "critic_step", lambda self, real, number: (torch.zeros(()), torch.zeros(())))

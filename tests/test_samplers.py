@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from latent_plugins.atlas import Atlas
 from latent_plugins.atlas_settings import AtlasError
+from latent_plugins.importance.resampling import gumbel_order, inverse_cdf
+from latent_plugins.importance.weights import degeneracy, log_weights
 from latent_plugins.samplers import available_samplers, create_sampler, registry
 from latent_plugins.samplers import base as base_module
-from latent_plugins.weights import degeneracy, gumbel_order, inverse_cdf, log_weights
 
 
 @pytest.fixture
@@ -68,9 +69,10 @@ def test_prior_seeds_are_the_official_latents(tiny):
     assert latents.index is None and latents.c.shape == (3, 0)
 
 
-@pytest.mark.parametrize("replacement", [False, True])
-def test_a_seed_means_the_same_latent_in_every_batch(tiny, atlas, replacement):
-    sampler = create_sampler("polarity", tiny, atlas=atlas, rho=0.5, replacement=replacement)
+@pytest.mark.bitwise
+@pytest.mark.parametrize("without_replacement", [False, True])
+def test_a_seed_means_the_same_latent_in_every_batch(tiny, atlas, without_replacement):
+    sampler = create_sampler("polarity", tiny, atlas=atlas, rho=0.5, without_replacement=without_replacement)
     together = sampler.draw([3, 11, 700, 4])
     for i, seed in enumerate([3, 11, 700, 4]):
         alone = sampler.draw([seed])
@@ -82,25 +84,28 @@ def test_a_seed_means_the_same_latent_in_every_batch(tiny, atlas, replacement):
 def test_seeds_never_share_a_candidate_without_replacement(tiny, atlas):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the whole atlas is more than the effective sample size
-        everything = create_sampler("magnet", tiny, atlas=atlas).draw(range(2000)).index
-        assert sorted(everything) == list(range(2000))
-        again = create_sampler("magnet", tiny, atlas=atlas, replacement=True).draw(range(2000)).index
-        assert len(set(again)) < 1500
+        ordered = create_sampler("magnet", tiny, atlas=atlas, without_replacement=True)
+        everything = ordered.draw(range(2000)).index
+        assert sorted(everything) == list(range(2000)) and ordered.capacity == 2000
+        free = create_sampler("magnet", tiny, atlas=atlas)
+        assert len(set(free.draw(range(2000)).index)) < 1700 and free.capacity is None
     with pytest.raises(ValueError, match="seed 2000 is beyond the 2000 usable candidates"):
-        create_sampler("magnet", tiny, atlas=atlas).draw([2000])
+        ordered.draw([2000])
+    assert free.draw([2000, 10**12]).z.shape == (2, 8)
 
 
+@pytest.mark.bitwise
 def test_bulk_samples_follow_their_generator(tiny, atlas):
     for name, options in [
         ("prior", {}),
         ("magnet", dict(atlas=atlas)),
-        ("magnet", dict(atlas=atlas, replacement=True)),
+        ("magnet", dict(atlas=atlas, without_replacement=True)),
     ]:
         sampler = create_sampler(name, tiny, **options)
         first, second, other = (sampler.sample(50, torch.Generator().manual_seed(s)).z for s in (0, 0, 1))
         assert torch.equal(first, second) and not torch.equal(first, other)
     with pytest.raises(ValueError, match="2001 samples are more than the 2000"):
-        create_sampler("magnet", tiny, atlas=atlas).sample(2001, torch.Generator())
+        create_sampler("magnet", tiny, atlas=atlas, without_replacement=True).sample(2001, torch.Generator())
 
 
 def test_magnet_is_polarity_one(tiny, atlas):
@@ -121,6 +126,7 @@ def test_degenerate_draws_warn_and_say_what_helps(tiny, atlas):
         create_sampler("polarity", tiny, atlas=atlas, rho=0.01).draw(range(100))
 
 
+@pytest.mark.bitwise
 def test_classes_are_weighted_one_by_one(tmp_path, tiny_conditional):
     atlas = Atlas.build(tiny_conditional, tmp_path / "a", candidates=300)
     sampler = create_sampler("magnet", tiny_conditional, atlas=atlas)

@@ -120,6 +120,7 @@ def test_no_truncation_is_the_prior(tiny):
     assert torch.equal(TruncatedNormalSampler(tiny, threshold=np.inf).draw([0, 7, 2]).z, official)
 
 
+@pytest.mark.bitwise
 @pytest.mark.parametrize("cls, options", SAMPLERS)
 def test_a_seed_means_the_same_latent_in_every_batch(tiny, cls, options):
     sampler = cls(tiny, **options)

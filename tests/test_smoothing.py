@@ -88,6 +88,7 @@ def test_nearly_hard_units_are_finite():
     assert torch.autograd.grad(soft.sum(), u)[0].isfinite().all()
 
 
+@pytest.mark.bitwise
 def test_beta_one_is_the_original_bit_for_bit(network):
     z, c = inputs(network)
     copied = smoothed(network, 1)
@@ -95,6 +96,7 @@ def test_beta_one_is_the_original_bit_for_bit(network):
     assert copied.family == network.family
 
 
+@pytest.mark.bitwise
 def test_images_converge_and_the_original_is_untouched(network):
     z, c = inputs(network)
     before = network(z, c)
@@ -103,6 +105,7 @@ def test_images_converge_and_the_original_is_untouched(network):
     assert torch.equal(network(z, c), before) and type(smoothed(network, 0.5)) is type(network)
 
 
+@pytest.mark.bitwise
 def test_every_unit_is_soft():
     """A ReLU network and its soft copy, layer by layer."""
     network, x, beta = relu_net(), torch.randn(7, 3, generator=torch.Generator().manual_seed(1)), 0.8
@@ -114,6 +117,7 @@ def test_every_unit_is_soft():
     assert torch.equal(smoothed(in_place, beta)(x), expected)
 
 
+@pytest.mark.bitwise
 def test_styles_and_synthesis_are_soft_on_their_own():
     """The spaces z:w and w:pixel call the parts, not the whole."""
     network = small_stylegan2()
@@ -162,6 +166,7 @@ def test_spectra_converge_to_the_original_ones():
     assert (values[2] / values[0] - 1).abs().max() > 0.1
 
 
+@pytest.mark.bitwise
 def test_copies_and_pickles_are_soft_too():
     for soft, arguments in ((smoothed(small_stylegan2(), 0.5), None), (smoothed(small_progan(), 0.5), None)):
         arguments = inputs(soft)

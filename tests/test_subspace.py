@@ -132,6 +132,7 @@ def test_the_spaces_of_a_stylegan2(tiny, name, domain):
     torch.testing.assert_close(on_all, exact, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.bitwise
 def test_the_seed_decides_and_nothing_else():
     """Neither the other latents nor the memory bound nor the global seed change a latent's values."""
     network = small_stylegan2(z_dim=24, w_dim=24)
@@ -180,6 +181,7 @@ def test_blocks_stay_under_the_bound(monkeypatch, bound):
     assert len(planned) == 1 and planned[0] <= bound
 
 
+@pytest.mark.bitwise
 def test_the_residual_is_what_the_last_products_gained():
     values = 0.8 ** torch.arange(60.0)
     space_map, x = affine_map(values, 60, 90), torch.randn(2, 60, generator=seeded(5))
@@ -300,6 +302,7 @@ def test_a_basis_needs_a_finite_jacobian():
         shared_basis(bent_map(6, 4), torch.full([2, 6], math.nan), 2, max_memory=None)
 
 
+@pytest.mark.bitwise
 def test_compiled_products_fall_back_in_one_line(monkeypatch):
     """The numbers of the plain map, by a compiler that works and by one that does not."""
     space_map = get_space(small_stylegan2(z_dim=24, w_dim=24), "pixel")

@@ -8,7 +8,7 @@ from benchmarks.chains import LEAST_ESS, joined, thinned
 from latent_plugins.chains import learned_surrogate, lesson, pcn, prior_latents
 
 D, RHO = 4, 1.0
-SETTINGS = dict(rho=RHO, domain="gaussian", chains=16, steps=80, labels=200)
+SETTINGS = dict(rho=RHO, prior="gaussian", chains=16, steps=80, labels=200)
 
 
 def identity(z):
@@ -27,7 +27,7 @@ def bent(z):
 
 
 def prior(volume, n=150):
-    z = prior_latents(np.arange(n), D, seed=3, domain="gaussian").astype(np.float32)
+    z = prior_latents(np.arange(n), D, seed=3, prior="gaussian").astype(np.float32)
     return dict(z=z, volumes=volume(z).numpy())
 
 
@@ -46,6 +46,7 @@ def test_a_second_lesson_finds_a_better_surrogate():
     assert f"200 labels, mean log-volume {second.volumes.mean():.2f}" in str(second)
 
 
+@pytest.mark.bitwise
 def test_lessons_are_a_function_of_the_seed():
     surrogate = learned_surrogate(identity, **prior(hill), seed=4)
     a, b, c = (lesson(hill, surrogate, D, **SETTINGS, seed=seed) for seed in (1, 1, 2))
@@ -57,8 +58,8 @@ def test_corrected_chains_have_the_law_of_the_true_volume():
     """Mean of N(3, 1) from the last draws of 400 chains: a z-test at 0.001 that the surrogate alone would fail."""
     off = dict(prior(hill), volumes=prior(hill)["volumes"] * 0.5)  # learned from wrong labels: slope 1.5
     surrogate = learned_surrogate(identity, **off)
-    z0 = prior_latents(np.arange(400), D, seed=5, domain="gaussian") + [3, 0, 0, 0]
-    options = dict(rho=RHO, steps=40, domain="gaussian", warmup=40, seed=6)
+    z0 = prior_latents(np.arange(400), D, seed=5, prior="gaussian") + [3, 0, 0, 0]
+    options = dict(rho=RHO, steps=40, prior="gaussian", warmup=40, seed=6)
     alone = pcn(surrogate, z0, **options).z[:, -1, 0].mean()
     corrected = pcn(hill, z0, surrogate=surrogate, inner=5, **options).z[:, -1, 0].mean()
     assert abs(corrected - 3) < 3.3 / np.sqrt(400) < abs(alone - 3)

@@ -92,6 +92,7 @@ def test_singular_values_equal_the_official_ones(golden):
     assert np.abs(ours / theirs - 1)[real].max() <= 1e-3
 
 
+@pytest.mark.bitwise
 def test_networks_rebuild_from_their_arguments(golden):
     network, arrays = golden
     copy = StyleGAN2Generator(**network.init_kwargs).eval()

@@ -47,10 +47,10 @@ def test_the_atlas_holds_the_known_volumes(uniform_atlas):
     np.testing.assert_allclose(ours, volume(z).numpy(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("replacement", [False, True])
+@pytest.mark.parametrize("without_replacement", [False, True])
 @pytest.mark.parametrize("how", ["draw", "sample"])
-def test_magnet_is_uniform_on_the_manifold(spline, uniform_atlas, how, replacement):
-    sampler = create_sampler("magnet", spline, atlas=uniform_atlas, replacement=replacement)
+def test_magnet_is_uniform_on_the_manifold(spline, uniform_atlas, how, without_replacement):
+    sampler = create_sampler("magnet", spline, atlas=uniform_atlas, without_replacement=without_replacement)
     if how == "draw":
         latents = sampler.draw(range(N))
     else:

@@ -104,6 +104,7 @@ def test_the_critic_goes_on_from_the_discriminator_of_the_network(tmp_path, worl
         critic_of(conditional)
 
 
+@pytest.mark.bitwise
 def test_the_same_command_goes_on_where_it_stopped(tmp_path, world, monkeypatch):
     options = [*world, "--steps=9", "--snapshot=3"]
     run(*options, "--outdir", tmp_path / "whole")

@@ -33,7 +33,7 @@ from dnnlib_compat.detectors import PROBABILITIES, load_detector
 from dnnlib_compat.plain_files import read_npz
 from latent_plugins.metrics.earth_mover import earth_mover_distance
 from latent_plugins.metrics.fid import frechet_distance
-from latent_plugins.metrics.precision_recall import precision_recall
+from latent_plugins.metrics.precision_recall import exact_precision_recall
 from latent_plugins.plotting import as_bytes, image_grid, save_png
 
 PLAIN = "HGP"
@@ -64,7 +64,7 @@ def moments(x):
 
 def figures(real, found, choice):
     """{column: value} of generated features against all real ones; EMD with those of `choice`."""
-    precision, recall = precision_recall(real, found, k=3)
+    precision, recall = exact_precision_recall(real, found, k=3)
     emd = earth_mover_distance(real[choice].numpy(), found.numpy())
     return dict(precision=precision, recall=recall, emd=emd, fid=frechet_distance(*moments(real), *moments(found)))
 

@@ -132,10 +132,10 @@ class BigGANDeepHFGenerator(BigGANDeepGenerator):
         """z [1, z_dim] float32 of a seed, as `truncated_noise_sample` draws it for truncation 1."""
         random = np.random.RandomState(seed)
         z = scipy.stats.truncnorm.rvs(-LARGEST, LARGEST, size=(1, self.z_dim), random_state=random)
-        return torch.from_numpy(z.astype(np.float32))
+        return torch.tensor(z.astype(np.float32))
 
     def sample_prior(self, n, random):
         """n latents [n, z_dim] float32 of the prior. random: a torch.Generator on the CPU."""
         low, high = scipy.special.ndtr([-LARGEST, LARGEST])
         u = torch.rand(n, self.z_dim, generator=random, dtype=torch.float64).numpy()
-        return torch.from_numpy(scipy.special.ndtri(low + u * (high - low)).astype(np.float32))
+        return torch.tensor(scipy.special.ndtri(low + u * (high - low)).astype(np.float32))

@@ -13,7 +13,7 @@ import re
 import torch
 import torch.nn.functional as F
 
-from dnnlib_compat.assemble import fit_tensors
+from dnnlib_compat.assemble import fit_tensors, owned
 from dnnlib_compat.errors import NetworkFileError, naming, quoted
 from dnnlib_compat.networks.biggan import BigGANGenerator
 from dnnlib_compat.networks.biggan_deep import BigGANDeepGenerator, BigGANDeepHFGenerator
@@ -70,7 +70,7 @@ def pop(tensors, name):
 
 def divided(weight, name, sigma):
     """weight / sigma(weight as a matrix [n_out, the rest]), in float32."""
-    weight = weight.to(torch.float32)
+    weight = owned(weight)
     norm = sigma(weight.flatten(1)) if weight.ndim > 1 else torch.tensor(torch.nan)
     if not 0 < norm < math.inf:
         raise NetworkFileError(f"{name} of shape {list(weight.shape)} has the spectral norm {norm:.4g}; damaged file?")
@@ -82,7 +82,7 @@ def vector(tensors, name, length):
     tensor = pop(tensors, name)
     if tensor.numel() != length:
         raise NetworkFileError(f"{name} is {list(tensor.shape)} instead of {length} numbers")
-    return tensor.flatten().to(torch.float32)
+    return owned(tensor.flatten())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ class Generator(torch.nn.Module):
 
     def seed_latent(self, seed):
         """z [1, z_dim] float32 of a seed, as the family's official command draws it."""
-        return torch.from_numpy(np.random.RandomState(seed).randn(1, self.z_dim).astype(np.float32))
+        return torch.tensor(np.random.RandomState(seed).randn(1, self.z_dim).astype(np.float32))
 
     def sample_prior(self, n, random):
         """n latents [n, z_dim] float32 of the prior. random: a torch.Generator on the CPU."""

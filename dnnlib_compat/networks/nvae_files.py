@@ -77,8 +77,7 @@ def _convert(tensors, args):
     for name in (name for name in state if name.endswith(f".{LOG_NORM}")):
         weight = f"{name.removesuffix(LOG_NORM)}weight"
         folded[weight] = filters(state[weight], state[name])
-    # Clones, for the given tensors may lie in a mapped file, and share their storages with the encoder's.
-    return kwargs, {k: folded[k] if k in folded else state[k].clone() for k in network.state_dict()}
+    return kwargs, {k: folded.get(k, state[k]) for k in network.state_dict()}
 
 
 def filters(direction, log_norm):

@@ -3,8 +3,9 @@
 import torch
 
 from latent_plugins.candidates import candidate_latents
+from latent_plugins.randomness import torch_seed
 from latent_plugins.samplers import Latents, Sampler
-from latent_plugins.samplers.base import check_labels, torch_seed
+from latent_plugins.samplers.base import check_labels
 
 
 class NearestSampler(Sampler):

@@ -1,8 +1,8 @@
 """Online sampling: latents from π(z) ∝ p(z)·volume(z)^ρ without an atlas.
 
-p is the prior of the domain: N(0, I) (`gaussian`) or the uniform measure on the sphere of radius √d (`sphere`). Every
-sampler takes the log-volume as a callable z, float32 tensor [N, d] → [N], NaN where there is none (then π is zero); see
-`latent_plugins.volume.LogVolume`.
+p is a Prior (`latent_plugins.priors`), or by the name of a domain N(0, I) (`gaussian`) or the uniform measure on the
+sphere of radius √d (`sphere`). Every sampler takes the log-volume as a callable z, float32 tensor [N, d] → [N], NaN
+where there is none (then π is zero); see `latent_plugins.volume.LogVolume`.
 """
 
 from latent_plugins.chains.diagnostics import Chains, autocorrelation_time, effective_sample_size, split_rhat

@@ -10,8 +10,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from latent_plugins.candidates import uniforms
-from latent_plugins.chains.moves import DIRECTIONS
+from latent_plugins.randomness import Stream, uniforms
 
 PROJECTIONS = 4  # fixed random directions of z that are looked at beside the log-volume
 
@@ -52,7 +51,7 @@ class Chains:
 
 def directions(d):
     """PROJECTIONS unit vectors as columns [d, PROJECTIONS], a function of d alone."""
-    gaussian = scipy.special.ndtri(uniforms(np.arange(PROJECTIONS), d, seed=0, stream=DIRECTIONS))
+    gaussian = scipy.special.ndtri(uniforms(np.arange(PROJECTIONS), d, seed=0, stream=Stream.DIRECTIONS))
     return (gaussian / np.linalg.norm(gaussian, axis=1, keepdims=True)).T
 
 
@@ -72,8 +71,8 @@ def split_rhat(x):
 def effective_sample_size(x):
     """The bulk effective sample size of x [chains, draws]: number of draws over their autocorrelation time.
 
-    After rank normalisation and splitting. NaN when all numbers are equal or one is not finite. Raises ValueError below
-    four draws a chain.
+    After rank normalisation and splitting; ArviZ's figure. NaN, where ArviZ may give a number, when all numbers are
+    equal or one is not finite. Raises ValueError below four draws a chain.
     """
     x = split(x)
     return np.nan if uninformative(x) else x.size / geyer_time(rank_normalised(x))
@@ -131,16 +130,20 @@ def potential_scale_reduction(x):
 def geyer_time(x):
     """1 + 2 Σ ρ_t by Geyer's initial monotone sequence: sums of neighbouring pairs while positive, made to fall.
 
-    Bounded from below by 1/log10 of the number of draws, since antithetic chains would else claim any size.
+    What the paper leaves open is as in ArviZ: the last lag, which a single product estimates, is in no pair; of the
+    pair that ends the sequence (the first whose sum is not positive, or the last one) only the even lag counts, once,
+    and not where both it and the sum are negative. The time is at least 1/log10 of the number of draws, since
+    antithetic chains would else claim any size; below five draws a chain it is just that.
     """
     n = x.shape[1]
     within, total = variances(x)
     rho = 1 - (within - autocovariance(x).mean(axis=0)) / total
     rho[0] = 1
-    pairs = rho[: n // 2 * 2].reshape(-1, 2).sum(axis=1)
-    negative = np.flatnonzero(pairs <= 0)
-    pairs = np.minimum.accumulate(pairs[: negative[0] if len(negative) else len(pairs)])
-    return max(2 * pairs.sum() - 1, 1 / np.log10(x.size))
+    usable = max((n - 1) // 2, 1)
+    even, pairs = rho[: 2 * usable : 2], rho[: 2 * usable].reshape(-1, 2).sum(axis=1)
+    end = next(iter(np.flatnonzero(pairs <= 0)), usable - 1)
+    last = even[end] if pairs[end] >= 0 else max(even[end], 0)
+    return max(2 * np.minimum.accumulate(pairs[:end]).sum() + last - 1, 1 / np.log10(x.size))
 
 
 def autocovariance(x):

@@ -1,6 +1,6 @@
-"""Proposals on both domains, and random numbers that belong to (seed, chain, step).
+"""Proposals of every prior, and random numbers that belong to (seed, chain, step).
 
-Every proposal leaves the prior of its domain in balance, so that a chain needs nothing but volumes to be right:
+Every proposal leaves its prior in balance, so that a chain needs nothing but volumes to be right:
 log acceptance = ρ·(log-volume of the proposal − that of the state) + the correction that the proposal returns.
 """
 
@@ -10,11 +10,8 @@ import numpy as np
 import scipy.special
 import torch
 
-from latent_plugins.candidates import uniforms
-from latent_plugins.spaces import DOMAINS
-
-# Streams of `latent_plugins.candidates`, beside its own.
-MOVES, START, RESAMPLING, PROPOSALS, CHANCES, DIRECTIONS = range(8, 14)
+from latent_plugins.priors import NormalPrior, SpherePrior, as_prior
+from latent_plugins.randomness import Stream, uniforms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +26,9 @@ class Noise:
 
 def step_noise(chains, step, d, *, seed):
     """The Noise of the chains with these numbers in a step: a function of (seed, chain, step) alone."""
-    u = uniforms(chains, d + 3, seed=seed, stream=MOVES, substream=step)
+    u = uniforms(chains, d + 3, seed=seed, stream=Stream.MOVES, substream=step)
     normal = scipy.special.ndtri(u[:, : d + 1])
     return Noise(normal[:, :d], normal[:, d], u[:, d + 1], u[:, d + 2])
-
-
-def check_domain(domain):
-    """Raise ValueError for a domain that there is none of."""
-    if domain not in DOMAINS:
-        raise ValueError(f"unknown domain {domain!r}; known domains: {', '.join(DOMAINS)}")
 
 
 def check_rho(rho):
@@ -51,57 +42,54 @@ def rescaled(z):
     return z * (np.sqrt(z.shape[1]) / np.linalg.norm(z, axis=1, keepdims=True))
 
 
-def prior_latents(indices, d, *, seed, domain, stream=PROPOSALS):
-    """Latents `indices` of a stream of independent draws from the prior of a domain: float64 [len(indices), d]."""
-    check_domain(domain)
-    z = scipy.special.ndtri(uniforms(indices, d, seed=seed, stream=stream))
-    return rescaled(z) if domain == "sphere" else z
+def prior_latents(indices, d, *, seed, prior, stream=Stream.PROPOSALS):
+    """Latents `indices` of a stream of independent draws from a prior: float64 [len(indices), d].
 
-
-def start(numbers, d, *, seed, domain):
-    """Where the chains with these numbers begin: draws from the prior, float64 [len(numbers), d]."""
-    return prior_latents(numbers, d, seed=seed, domain=domain, stream=START)
-
-
-def autoregressive(z, xi, beta, domain):
-    """Preconditioned Crank–Nicolson proposals √(1 − β²) z + β ξ (Cotter et al. 2013) and their correction, 0.
-
-    z, xi: [n, d]; beta: step sizes [n] in (0, 1]. In balance with N(0, I). On the sphere the result is rescaled to the
-    length √d: given z its law depends on the angle to z alone, because ξ's law knows no direction, and the reflection
-    that swaps two points of the sphere keeps that angle. So z → z' is as likely as z' → z, and the uniform measure is
-    in balance.
+    prior: a Prior of d dimensions, or the name of a domain (`gaussian`, `sphere`).
     """
-    beta = beta[:, None]
-    z = np.sqrt(1 - beta**2) * z + beta * xi
-    return (rescaled(z) if domain == "sphere" else z), np.zeros(len(z))
+    prior = as_prior(prior, d)
+    return prior.transform(uniforms(indices, prior.width, seed=seed, stream=stream))
 
 
-def hamiltonian(z, xi, beta, domain, force, leaps):
+def start(numbers, d, *, seed, prior):
+    """Where the chains with these numbers begin: draws from the prior, float64 [len(numbers), d]."""
+    return prior_latents(numbers, d, seed=seed, prior=prior, stream=Stream.START)
+
+
+def autoregressive(z, xi, beta, prior):
+    """Preconditioned Crank–Nicolson proposals (`Prior.propose`) from z [n, d] and their correction, 0.
+
+    xi: standard normal [n, d]; beta: step sizes [n] in (0, 1].
+    """
+    return prior.propose(z, xi, beta), np.zeros(len(z))
+
+
+def hamiltonian(z, xi, beta, prior, force, leaps):
     """Proposals that turn along great circles with kicks by `force` between, and their corrections [n].
 
     z: [n, d]; xi: standard normal [n, d], the velocity (on the sphere its tangent part); beta: sin of the angle t that
     a leap turns by; force: callable z → [n, d], an approximate gradient of ρ·log-volume; leaps: half kick, exact flow
-    of the prior's Hamiltonian for the time t, half kick, so many times. A whole kick is 2 tan(t/2)·force. On
-    `gaussian` the flow is the rotation z cos t + v sin t ("Hybrid Monte Carlo on Hilbert spaces", Beskos et al. 2011),
-    and one leap is the Crank–Nicolson Langevin move, ∞-MALA; on `sphere` it is the geodesic ("Geodesic Monte Carlo on
-    embedded manifolds", Byrne and Girolami 2013).
+    of the prior's Hamiltonian for the time t, half kick, so many times. A whole kick is 2 tan(t/2)·force. For
+    N(0, I) the flow is the rotation z cos t + v sin t ("Hybrid Monte Carlo on Hilbert spaces", Beskos et al. 2011),
+    and one leap is the Crank–Nicolson Langevin move, ∞-MALA; on the sphere it is the geodesic ("Geodesic Monte Carlo on
+    embedded manifolds", Byrne and Girolami 2013). Other priors have no such flow: see `check_flow`.
 
     The map is reversible and keeps volume whatever the force is, since kicks are shears. The correction is what
     position and velocity lose of the prior's energy; with it and true volumes the acceptance is exact.
     """
-    v = tangent(z, xi) if domain == "sphere" else xi
-    moved, turned = trajectory(z, v, np.arcsin(beta), domain, force, leaps)
-    return moved, energy(z, v, domain) - energy(moved, turned, domain)
+    v = tangent(z, xi) if isinstance(prior, SpherePrior) else xi
+    moved, turned = trajectory(z, v, np.arcsin(beta), prior, force, leaps)
+    return moved, energy(z, v, prior) - energy(moved, turned, prior)
 
 
-def trajectory(z, v, angle, domain, force, leaps):
+def trajectory(z, v, angle, prior, force, leaps):
     """Position and velocity [n, d] that the map of `hamiltonian` takes z and v to. angle: [n]."""
     angle = angle[:, None]
     half_kick = np.tan(angle / 2)
-    push = field(force, z, domain)
+    push = field(force, z, prior)
     for _ in range(leaps):
-        z, v = FLOWS[domain](z, v + half_kick * push, angle)
-        push = field(force, z, domain)
+        z, v = FLOWS[type(prior)](z, v + half_kick * push, angle)
+        push = field(force, z, prior)
         v = v + half_kick * push
     return z, v
 
@@ -111,16 +99,16 @@ def tangent(z, v):
     return v - z * ((z * v).sum(axis=1, keepdims=True) / (z * z).sum(axis=1, keepdims=True))
 
 
-def field(force, z, domain):
+def field(force, z, prior):
     """force(z) as a field that the flow can take: finite, and tangent on the sphere."""
     push = np.nan_to_num(force(z), nan=0.0, posinf=0.0, neginf=0.0)
-    return tangent(z, push) if domain == "sphere" else push
+    return tangent(z, push) if isinstance(prior, SpherePrior) else push
 
 
-def energy(z, v, domain):
+def energy(z, v, prior):
     """½‖v‖², and ½‖z‖² where the prior is N(0, I): [n]."""
     kinetic = (v * v).sum(axis=1) / 2
-    return kinetic + (z * z).sum(axis=1) / 2 if domain == "gaussian" else kinetic
+    return kinetic if isinstance(prior, SpherePrior) else kinetic + (z * z).sum(axis=1) / 2
 
 
 def rotation(z, v, t):
@@ -136,7 +124,15 @@ def geodesic(z, v, t):
     return moved, tangent(moved, v * np.cos(turn) - z * (rate * np.sin(turn)))
 
 
-FLOWS = {"gaussian": rotation, "sphere": geodesic}
+FLOWS = {NormalPrior: rotation, SpherePrior: geodesic}
+
+
+def check_flow(prior):
+    """Raise ValueError for a prior whose Hamiltonian flow stays inside no support that is known here."""
+    if type(prior) not in FLOWS:
+        raise ValueError(
+            f"Hamiltonian moves are for N(0, I) and the sphere, not for {prior.text}; leave the gradient out"
+        )
 
 
 def evaluate(function, z):

@@ -8,14 +8,14 @@ import numpy as np
 from latent_plugins.chains.diagnostics import Chains
 from latent_plugins.chains.moves import (
     autoregressive,
-    check_domain,
+    check_flow,
     check_rho,
     evaluate,
     hamiltonian,
     log_ratio,
-    rescaled,
     step_noise,
 )
+from latent_plugins.priors import as_prior
 
 # Acceptance that the warm-up aims at, for all moves. Hamiltonian moves do best near 0.65 on smooth targets (Beskos et
 # al. 2013), but the log-volume of a piecewise affine map jumps from region to region: small steps gain nothing there.
@@ -48,7 +48,7 @@ class Kernel:
     """
 
     log_volume: object
-    domain: str
+    prior: object
     seed: int
     surrogate: object = None
     gradient: object = None
@@ -59,7 +59,8 @@ class Kernel:
     corrections: list = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
-        check_domain(self.domain)
+        if self.gradient is not None:
+            check_flow(self.prior)
         if self.leaps < 1:
             raise ValueError(f"a Hamiltonian move makes at least one leap, not {self.leaps}")
         self.inner = (self.inner,) if np.ndim(self.inner) == 0 else tuple(self.inner)
@@ -68,11 +69,8 @@ class Kernel:
             raise ValueError(f"inner moves need a surrogate, and number at least 1, not {told}")
 
     def enter(self, z):
-        """The State at z [n, d]. Raises ValueError for z that is no finite matrix."""
-        z = np.array(z, dtype=np.float64)
-        if z.ndim != 2 or not np.isfinite(z).all():
-            raise ValueError(f"chains start at finite latents [chains, z_dim], not at these of shape {list(z.shape)}")
-        z = rescaled(z) if self.domain == "sphere" else z
+        """The State at z [n, d]. Raises ValueError for z that is no finite matrix, or outside the prior's support."""
+        z = self.prior.enter(matrix(z))
         return State(z, self._volumes(z, np.arange(len(z))), self._guesses(z))
 
     def step(self, state, chains, number, rho, beta):
@@ -126,8 +124,8 @@ class Kernel:
 
     def _propose(self, z, xi, size, rho):
         if self.gradient is None:
-            return autoregressive(z, xi, size, self.domain)
-        return hamiltonian(z, xi, size, self.domain, functools.partial(self._force, rho), self.leaps)
+            return autoregressive(z, xi, size, self.prior)
+        return hamiltonian(z, xi, size, self.prior, functools.partial(self._force, rho), self.leaps)
 
     def _force(self, rho, z):
         return rho * evaluate(self.gradient, z)
@@ -146,6 +144,14 @@ class Kernel:
         return np.nan_to_num(evaluate(self.surrogate, z), nan=0.0, posinf=0.0, neginf=0.0)
 
 
+def matrix(z):
+    """A copy of z as a float64 matrix. Raises ValueError where it is none, or not finite."""
+    z = np.array(z, dtype=np.float64)
+    if z.ndim != 2 or not np.isfinite(z).all():
+        raise ValueError(f"chains start at finite latents [chains, z_dim], not at these of shape {list(z.shape)}")
+    return z
+
+
 def adapted(log_beta, chance, step):
     """Robbins–Monro: log β moved towards TARGET_ACCEPTANCE by a step that falls like t^−0.6."""
     gain = 2.0 * (step + 1) ** -0.6
@@ -158,7 +164,7 @@ def pcn(
     *,
     rho,
     steps,
-    domain,
+    prior,
     warmup=200,
     beta=0.3,
     seed=0,
@@ -173,6 +179,7 @@ def pcn(
 ):
     """Chains with the stationary law π(z) ∝ p(z)·volume(z)^ρ from z0 [chains, d], as Chains.
 
+    prior: p, a Prior of d dimensions, or the name of a domain (`gaussian`, `sphere`).
     warmup: steps before the first that counts. In them every chain's β, from `beta` on, is adapted towards an
     acceptance of 0.35; afterwards it stays at the geometric mean of the warm-up's second half.
     anneal: share of the warm-up over which ρ rises from 0, linearly. thin: every so many draws one is kept. surrogate,
@@ -187,9 +194,10 @@ def pcn(
         raise ValueError(f"warmup {warmup} must not be negative, and thin {thin} lies between 1 and the steps, {steps}")
     if not 0 < beta <= 1 or not 0 <= anneal <= 1:
         raise ValueError(f"beta {beta} lies above 0, anneal {anneal} from 0 on, both up to 1")
-    kernel = Kernel(log_volume, domain, seed, surrogate, gradient, leaps, spread, inner)
+    z0 = matrix(z0)
+    n, d = z0.shape
+    kernel = Kernel(log_volume, as_prior(prior, d), seed, surrogate, gradient, leaps, spread, inner)
     state = kernel.enter(z0)
-    n, d = state.z.shape
     chains = np.arange(n) if numbers is None else np.asarray(numbers)
     log_beta, tail = np.full(n, np.log(beta)), []
     for step in range(warmup):

@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from latent_plugins.candidates import uniforms
-from latent_plugins.chains.moves import CHANCES, check_rho, evaluate, log_weight, prior_latents
+from latent_plugins.chains.moves import check_rho, evaluate, log_weight, prior_latents
+from latent_plugins.randomness import Stream, uniforms
 
 BATCH = 1024  # proposals whose volumes are computed together
+TRIAL = 16 * BATCH  # proposals after which a hopeless acceptance is told from bad luck
 
 
 @dataclasses.dataclass
@@ -37,19 +38,19 @@ class Proposals:
     log_chance: np.ndarray
 
 
-def proposals(log_volume, d, *, rho, domain, seed, limit):
+def proposals(log_volume, d, *, rho, prior, seed, limit):
     """Yield batches of Proposals until the consumer has enough. Raises ValueError after `limit` latents."""
     check_rho(rho)
     for begin in range(0, limit, BATCH):
         rows = np.arange(begin, min(begin + BATCH, limit))
-        z = prior_latents(rows, d, seed=seed, domain=domain)
+        z = prior_latents(rows, d, seed=seed, prior=prior)
         volume = evaluate(log_volume, z)
-        chance = uniforms(rows, 1, seed=seed, stream=CHANCES)[:, 0]
+        chance = uniforms(rows, 1, seed=seed, stream=Stream.CHANCES)[:, 0]
         yield Proposals(z, volume, log_weight(rho, volume), np.log(chance))
     raise ValueError(f"{limit} draws of the prior gave too few samples: use a smaller |rho|, a chain or a higher limit")
 
 
-def rejection(log_volume, n, d, *, rho, domain, seed=0, bound=None, revise=True, limit=1_000_000):
+def rejection(log_volume, n, d, *, rho, prior, seed=0, bound=None, revise=True, limit=1_000_000):
     """n independent draws in d dimensions from π(z) ∝ p(z)·volume(z)^ρ, as Draws.
 
     A draw of the prior is accepted with probability volume^ρ/bound. bound: its log, where one is known; from None it is
@@ -61,12 +62,14 @@ def rejection(log_volume, n, d, *, rho, domain, seed=0, bound=None, revise=True,
     have the density p·bound instead, and without `revise` early draws are judged by bounds that were lower still.
     `exceeded` tells how far from settled the bound was.
 
-    Raises ValueError when `limit` draws of the prior do not give n, or for values out of range.
+    prior: as for `pcn`. Raises ValueError when `limit` draws of the prior do not give n, or after TRIAL of them where
+    the acceptance so far says that they will not (a bound that keeps rising throws out what was accepted before); and
+    for values out of range.
     """
     check_number(n)
     log_bound, exceeded, evaluations = -np.inf if bound is None else float(bound), 0, 0
     z, volume, slack = np.empty((0, d)), np.empty(0), np.empty(0)
-    for batch in proposals(log_volume, d, rho=rho, domain=domain, seed=seed, limit=limit):
+    for batch in proposals(log_volume, d, rho=rho, prior=prior, seed=seed, limit=limit):
         running = np.maximum.accumulate(np.append(log_bound, batch.logw))
         if evaluations or bound is not None:
             exceeded += int((np.diff(running) > 0).sum())
@@ -82,6 +85,11 @@ def rejection(log_volume, n, d, *, rho, domain, seed=0, bound=None, revise=True,
         if len(z) >= n:
             return Draws(
                 z[:n].astype(np.float32), volume[:n], evaluations, len(z) / evaluations, float(log_bound), exceeded
+            )
+        if evaluations >= TRIAL and n * evaluations > 2 * limit * max(len(z), 1):
+            raise ValueError(
+                f"rejection accepted {len(z)} of {evaluations} draws of the prior, its bound rose {exceeded} times: "
+                f"{n} would take far more than the limit of {limit}: use a smaller |rho|, a chain (pcn) or smc"
             )
 
 

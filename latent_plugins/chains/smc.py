@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import scipy.special
 
-from latent_plugins.candidates import uniforms
-from latent_plugins.chains.moves import RESAMPLING, check_rho, log_weight, start
+from latent_plugins.chains.moves import check_rho, log_weight, start
 from latent_plugins.chains.pcn import Kernel, State, adapted
+from latent_plugins.importance.resampling import systematic
+from latent_plugins.importance.weights import normalized
+from latent_plugins.priors import as_prior
+from latent_plugins.randomness import Stream, uniforms
 
 HALVINGS = 50  # of the bisection for the next ρ: beyond float64's digits
 MOST_STAGES = 1000
@@ -47,7 +50,7 @@ def smc(
     d,
     *,
     rho,
-    domain,
+    prior,
     fraction=0.5,
     moves=10,
     beta=0.5,
@@ -62,8 +65,9 @@ def smc(
     Draws of the prior go up a ladder of polarities from 0 to ρ ("Sequential Monte Carlo samplers", Del Moral, Doucet
     and Jasra 2006). The next rung is as far as the weights volume^Δρ keep an effective sample size of `fraction`·n,
     found by bisection; then particles are resampled systematically and moved by `moves` steps of a Kernel, whose β goes
-    on being adapted by the mean acceptance. surrogate, gradient, leaps and spread: see Kernel. Estimates from the
-    population are consistent as n grows; adaptation adds a bias of order 1/n.
+    on being adapted by the mean acceptance. prior: as for `pcn`; surrogate, gradient, leaps and spread: see Kernel.
+    Estimates from the population are consistent as n grows; adaptation adds a bias of order 1/n: a few particles do not
+    follow π, however they are chosen from afterwards.
 
     Raises ValueError for values out of range, or when no draw of the prior has a volume.
     """
@@ -72,8 +76,9 @@ def smc(
         raise ValueError(f"n {n} is at least 2, moves {moves} at least 1, and beta {beta} lies above 0 and up to 1")
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction of the effective sample size lies between 0 and 1, not at {fraction}")
-    kernel = Kernel(log_volume, domain, seed, surrogate, gradient, leaps, spread)
-    state = kernel.enter(start(np.arange(n), d, seed=seed, domain=domain))
+    prior = as_prior(prior, d)
+    kernel = Kernel(log_volume, prior, seed, surrogate, gradient, leaps, spread)
+    state = kernel.enter(start(np.arange(n), d, seed=seed, prior=prior))
     if not np.isfinite(state.volume).any():
         raise ValueError(f"none of the {n} draws of the prior has a usable spectrum")
     particles, ancestor = np.arange(n), np.arange(n)
@@ -83,7 +88,8 @@ def smc(
         reached = 1.0 if share == 1 else done + share * (1 - done)
         logw = log_weight(rho * (reached - done), state.volume)
         log_normalizer += scipy.special.logsumexp(logw) - np.log(n)
-        chosen = systematic(logw, uniforms([len(stages)], 1, seed=seed, stream=RESAMPLING)[0, 0])
+        u = uniforms([len(stages)], 1, seed=seed, stream=Stream.RESAMPLING)[0, 0]
+        chosen = systematic(normalized(logw), n, u)
         state, ancestor = State(state.z[chosen], state.volume[chosen], state.guess[chosen]), ancestor[chosen]
         done, acceptance = reached, 0.0
         for move in range(moves):
@@ -125,11 +131,3 @@ def next_share(rho, volume, fraction):
         middle = (low + high) / 2
         low, high = (middle, high) if effective_size(middle * rho * volume) >= enough else (low, middle)
     return low
-
-
-def systematic(logw, u):
-    """Indices [n] of n equally weighted copies: the points (i + u)/n in the cumulated weights (Kitagawa 1996)."""
-    cumulative = np.cumsum(np.exp(logw - logw.max()))
-    points = (np.arange(len(logw)) + u) * (cumulative[-1] / len(logw))
-    index = np.searchsorted(cumulative, points, side="right")
-    return np.minimum(index, np.flatnonzero(np.isfinite(logw))[-1])

@@ -47,7 +47,7 @@ def learned_surrogate(inputs, z, volumes, *, seed=0):
     return lambda z: predictor(inputs(torch.as_tensor(z)))[0]
 
 
-def lesson(log_volume, surrogate, d, *, rho, domain, chains=64, steps=400, labels=512, seed=0):
+def lesson(log_volume, surrogate, d, *, rho, prior, chains=64, steps=400, labels=512, seed=0):
     """A Lesson by `chains` chains from the prior on the surrogate alone, at `labels` of their draws.
 
     Half of the `steps` are warm-up, in which ρ rises from 0. log_volume: callable z float32 [N, d] → [N]; seed: of the
@@ -56,24 +56,24 @@ def lesson(log_volume, surrogate, d, *, rho, domain, chains=64, steps=400, label
     kept = steps - steps // 2
     if not 1 <= labels <= chains * kept:
         raise ValueError(f"{labels} labels of chains that have {chains * kept} draws: give 1 to that many")
-    z0 = start(np.arange(chains), d, seed=seed, domain=domain)
-    z = pcn(surrogate, z0, rho=rho, steps=kept, domain=domain, warmup=steps // 2, anneal=0.5, seed=seed).z
+    z0 = start(np.arange(chains), d, seed=seed, prior=prior)
+    z = pcn(surrogate, z0, rho=rho, steps=kept, prior=prior, warmup=steps // 2, anneal=0.5, seed=seed).z
     chosen = z.reshape(-1, d)[np.sort(np.random.RandomState(seed).permutation(chains * kept)[:labels])]
     truth, guess = (np.asarray(function(torch.from_numpy(chosen))) for function in (log_volume, surrogate))
     return Lesson(chosen, truth, z[:, -1], float(np.nanstd(guess - truth)))
 
 
-def taught_surrogate(log_volume, inputs, d, *, rho, domain, labels, lessons=LESSONS, seed=0):
+def taught_surrogate(log_volume, inputs, d, *, rho, prior, labels, lessons=LESSONS, seed=0):
     """(surrogate, [Lesson]) of `labels` latents of the prior and as many again from `lessons` lessons.
 
     Arguments and errors as in learned_surrogate and lesson.
     """
-    z = prior_latents(np.arange(labels), d, seed=seed, domain=domain).astype(np.float32)
+    z = prior_latents(np.arange(labels), d, seed=seed, prior=prior).astype(np.float32)
     volumes, learned = np.asarray(log_volume(torch.from_numpy(z))), []
     for number in range(lessons):
         surrogate = learned_surrogate(inputs, z, volumes, seed=seed)
         share = -(-labels // lessons)
-        found = lesson(log_volume, surrogate, d, rho=rho, domain=domain, labels=share, seed=seed + number)
+        found = lesson(log_volume, surrogate, d, rho=rho, prior=prior, labels=share, seed=seed + number)
         z, volumes = np.concatenate([z, found.z]), np.concatenate([volumes, found.volumes])
         learned.append(found)
     return learned_surrogate(inputs, z, volumes, seed=seed), learned

@@ -10,115 +10,12 @@ import itertools
 import math
 
 import numpy as np
-import scipy.stats
 import torch
 
 from latent_plugins.geometry.partition import CHUNK_ENTRIES
 from latent_plugins.geometry.piecewise import log_volumes, rank_tolerance
-from latent_plugins.spaces import to_sphere
 
-CUT = 2.0  # where truncated priors end
 FEW_DRAWS = "an estimate with a standard error needs at least 2 draws, not {}"
-
-
-@dataclasses.dataclass(frozen=True)
-class GaussianPrior:
-    """Latents from N(0, I) in d dimensions."""
-
-    d: int
-
-    def __post_init__(self):
-        _check_dimension(self.d)
-
-    @property
-    def entropy(self):
-        """In nats."""
-        return self.d / 2 * math.log(2 * math.pi * math.e)
-
-    def log_prob(self, z):
-        """log p_z [N] float64 at the latents z [N, d]."""
-        z = _latents(z, self.d)
-        return -(z**2).sum(dim=1) / 2 - self.d / 2 * math.log(2 * math.pi)
-
-    def sample(self, n, generator):
-        """n latents [n, d] float64 from a CPU torch.Generator."""
-        return torch.randn(n, self.d, dtype=torch.float64, generator=generator)
-
-
-@dataclasses.dataclass(frozen=True)
-class UniformPrior:
-    """Latents uniform on the cube [low, high]^d."""
-
-    low: float
-    high: float
-    d: int
-
-    def __post_init__(self):
-        _check_dimension(self.d)
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"a uniform prior needs finite bounds low < high, not {self.low} and {self.high}")
-
-    @property
-    def entropy(self):
-        """In nats."""
-        return self.d * math.log(self.high - self.low)
-
-    def log_prob(self, z):
-        """log p_z [N] float64 at the latents z [N, d]; −inf outside the cube."""
-        z = _latents(z, self.d)
-        outside = ((z < self.low) | (z > self.high)).any(dim=1)
-        return z.new_full([len(z)], -self.entropy).masked_fill(outside, -math.inf)
-
-    def sample(self, n, generator):
-        """n latents [n, d] float64 from a CPU torch.Generator."""
-        return self.low + (self.high - self.low) * torch.rand(n, self.d, dtype=torch.float64, generator=generator)
-
-
-@dataclasses.dataclass(frozen=True)
-class TruncatedPrior:
-    """Latents from N(0, I) in d dimensions with every coordinate cut to [−2, 2]."""
-
-    d: int
-
-    def __post_init__(self):
-        _check_dimension(self.d)
-
-    @property
-    def entropy(self):
-        """In nats."""
-        return self.d * float(scipy.stats.truncnorm(-CUT, CUT).entropy())
-
-
-@dataclasses.dataclass(frozen=True)
-class SpherePrior:
-    """Latents uniform on the sphere of radius √d in d dimensions; densities are those on the sphere's own volume."""
-
-    d: int
-
-    def __post_init__(self):
-        if self.d < 2:
-            raise ValueError(f"a prior on a sphere needs at least two dimensions, not {self.d}")
-
-    @property
-    def entropy(self):
-        """In nats: the log of the sphere's volume."""
-        unit = math.log(2) + self.d / 2 * math.log(math.pi) - math.lgamma(self.d / 2)
-        return unit + (self.d - 1) / 2 * math.log(self.d)
-
-    def sample(self, n, generator):
-        """n latents [n, d] float64 from a CPU torch.Generator."""
-        return to_sphere(torch.randn(n, self.d, dtype=torch.float64, generator=generator))
-
-
-def _check_dimension(d):
-    if d < 1:
-        raise ValueError(f"a prior needs at least one dimension, not {d}")
-
-
-def _latents(z, d):
-    if z.ndim != 2 or z.shape[1] != d:
-        raise ValueError(f"the prior is one of {d} dimensions, the latents have the shape {list(z.shape)}")
-    return z.double()
 
 
 def density_at(space_map, z, prior, *, max_memory=None):

@@ -103,7 +103,7 @@ class Table(Accumulator):
     @classmethod
     def from_arrays(cls, arrays):
         """The accumulator that `arrays` was made from."""
-        rows = torch.from_numpy(arrays["rows"])
+        rows = torch.tensor(arrays["rows"])
         if rows.ndim != 2:
             raise ValueError(f"a table of shape {list(rows.shape)}")
         table = cls(len(rows), rows.dtype)

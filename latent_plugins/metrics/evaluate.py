@@ -1,12 +1,12 @@
 """From a generator and a sampler to the figures of several metrics, in one pass over the images."""
 
+import dataclasses
 import time
 
 import numpy as np
 import torch
 
 from latent_plugins import distributed
-from latent_plugins.candidates import MOTION, integer_key, uniforms
 from latent_plugins.metrics.accumulators import new_accumulator
 from latent_plugins.metrics.collect import collect, share
 from latent_plugins.metrics.density_coverage import density_coverage
@@ -19,18 +19,19 @@ from latent_plugins.metrics.kid import kernel_distance
 from latent_plugins.metrics.names import LPIPS
 from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.metrics.path_length import PATH_METRICS, path_distances, trimmed_mean
-from latent_plugins.metrics.precision_recall import precision_recall
+from latent_plugins.metrics.precision_recall import exact_precision_recall, precision_recall
 from latent_plugins.metrics.real import request_of
+from latent_plugins.randomness import Stream, integer_key, uniforms
 
 SPLITS = 10  # of the Inception score
 PATH_BATCH = EQUIVARIANCE_BATCH = 4  # share their noise inputs and their motion: part of the definition
-NOISE_SUBSTREAM = 2**20
+NOISE_OF_PATHS = 1  # substream of the noise inputs, beside those of images
 
 
 def evaluate(
     metrics, generator, sampler, real, detectors, *,
     seed=0, psi=1, cutoff=None, noise_mode="random", batch=64, mirror=False, allow_singular=False, progress=unwatched,
-    on_images=None,
+    on_images=None, on_latents=None,
 ):  # fmt: skip
     """Yield (Metric, {official key: figure}, seconds) for every one of `metrics`, cheapest first.
 
@@ -38,14 +39,15 @@ def evaluate(
     detector name: Detector}. All metrics of a kind see the same generated images: the first n of one draw from
     `sampler`, which depends on `seed` alone. mirror: x-flips of the real images for the legacy metrics. noise_mode and
     the rest as the official code has them. progress(rounds, total, label) wraps long loops; on_images(first row,
-    images uint8 [n, C, H, W]) sees this process's images. With several processes all of them call this, and all get
-    the figures.
+    images uint8 [n, C, H, W]) sees this process's images, on_latents(Latents) every draw before its figures. With
+    several processes all of them call this, and all get the figures.
 
     Raises ValueError for what cannot be computed (too few images, a detector without the output that is needed, …),
     as early as it is known.
     """
     for metric in metrics:
-        check(metric, generator, real, detectors, psi)
+        check(metric, generator, real, detectors, psi, sampler.truncates)
+    sampler = Watched(sampler, on_latents or (lambda latents: None))
     on_features = [metric for metric in metrics if metric.storage]
     if on_features:
         figures = feature_figures(
@@ -69,13 +71,16 @@ def since(start):
     return time.time() - start
 
 
-def check(metric, generator, real, detectors, psi):
-    """Raise ValueError when a metric cannot be computed, as far as that is known without computing."""
+def check(metric, generator, real, detectors, psi, truncates=False):
+    """Raise ValueError when a metric cannot be computed, as far as that is known without computing.
+
+    truncates: whether the sampler truncates by itself.
+    """
     if metric.output is not None:
         detectors[metric.detector].check(metric.output, generator.img_channels, generator.img_resolution)
     if metric.needs_real and real is None:
         raise ValueError(f"{metric.name} compares with real images: give the data set, --data=FILE")
-    if not metric.storage and psi != 1:
+    if not metric.storage and (psi != 1 or truncates):
         raise ValueError(f"{metric.name} is defined without truncation; compute it with truncation psi 1")
     if metric.kind == "ppl" and not generator.has_styles:
         raise ValueError(f"{metric.name}: path lengths are defined for networks with styles, not {generator.family}")
@@ -138,6 +143,20 @@ def feature_figures(
         start = time.time()
 
 
+@dataclasses.dataclass
+class Watched:
+    """A sampler whose bulk draws somebody sees."""
+
+    sampler: object
+    see: object
+
+    def sample(self, n, generator, c=None):
+        """See Sampler.sample."""
+        latents = self.sampler.sample(n, generator, c)
+        self.see(latents)
+        return latents
+
+
 def labels(real, n, seed):
     """n labels [n, c_dim] of the data set; None without one."""
     return None if real is None else real.labels(n, seed)
@@ -187,8 +206,9 @@ def feature_figure(metric, real, generated, seed, progress):
         return {name: kernel_distance(real.features(), rows, seed=seed)}
     if metric.kind == "emd":
         return {name: earth_mover_distance(real.features(), rows)}
-    if metric.kind == "pr":
-        precision, recall = precision_recall(real.features(), rows, k=metric.k, progress=progress)
+    if metric.kind in ("pr", "pr_exact"):
+        shares = precision_recall if metric.kind == "pr" else exact_precision_recall
+        precision, recall = shares(real.features(), rows, k=metric.k, progress=progress)
         return {f"{name}_precision": precision, f"{name}_recall": recall}
     density, coverage = density_coverage(real.features(), rows, k=metric.k, progress=progress)
     return {f"{name}_density": density, f"{name}_coverage": coverage}
@@ -196,7 +216,7 @@ def feature_figure(metric, real, generated, seed, progress):
 
 def noise_key(seed, batch):
     """The seed of a batch's noise inputs."""
-    return integer_key(batch, seed=seed, stream=MOTION, substream=NOISE_SUBSTREAM)
+    return integer_key(batch, seed=seed, stream=Stream.NOISE_INPUTS, substream=NOISE_OF_PATHS)
 
 
 @torch.no_grad()
@@ -209,7 +229,7 @@ def path_length(metric, generator, sampler, real, detectors, seed, progress):
     c = labels(real, n, seed)
     pairs = draw(sampler, None if c is None else c.repeat(2, 1), 2 * n, seed)
     z0, z1, c = pairs.z[:n], pairs.z[n:], pairs.c[:n]
-    t = uniforms(np.arange(n), 1, seed=seed, stream=MOTION)[:, 0] if full else np.zeros(n)
+    t = uniforms(np.arange(n), 1, seed=seed, stream=Stream.PATHS)[:, 0] if full else np.zeros(n)
     t = torch.from_numpy(t.astype(np.float32))
 
     def distances(first, last):
@@ -229,7 +249,7 @@ def equivariance(metric, generator, sampler, real, detectors, seed, progress):
     device = next(generator.parameters()).device
 
     def errors(first, last):
-        u = uniforms([first], 2, seed=seed, stream=MOTION)[0]
+        u = uniforms([first], 2, seed=seed, stream=Stream.MOTION)[0]
         parameters = draw_parameters(metric.kind, u, generator.img_resolution)
         z, c = latents.z[first:last].to(device), latents.c[first:last].to(device)
         return np.array(

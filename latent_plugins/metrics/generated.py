@@ -4,23 +4,30 @@ import contextlib
 
 import torch
 
-from latent_plugins.candidates import CHOICE, integer_key
 from latent_plugins.images import checked
 from latent_plugins.plotting import as_bytes
+from latent_plugins.randomness import Stream, integer_key
+from latent_plugins.truncation import by_truncation
 
 
 @torch.no_grad()
 def generated_batches(generator, latents, shares, *, psi=1, cutoff=None, noise_mode="random", seed=0):
     """Yield uint8 images [n, C, H, W] on the generator's device for the rows `shares` of Latents, as official metrics.
 
-    shares: [(first row, last row + 1), …]. Random noise inputs are a function of `seed` and the first row of a batch.
+    shares: [(first row, last row + 1), …]; psi: truncation of rows that have none of their own. Random noise inputs
+    are a function of `seed` and the first row of a batch.
     Raises ValueError when the network answers with a number that is not finite.
     """
     device = next(generator.parameters()).device
+
+    def made(z, c, psi):
+        return generator(z, c, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
+
     for first, last in shares:
         z, c = latents.z[first:last].to(device), latents.c[first:last].to(device)
+        own = None if latents.psi is None else latents.psi[first:last]
         with seeded_noise(seed, first, device):
-            images = generator(z, c, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
+            images = by_truncation(own, psi, made, z, c)
         yield as_bytes(checked(images))
 
 
@@ -30,7 +37,7 @@ def seeded_noise(seed, batch, device):
 
     The global generators are put back afterwards: nobody else's random numbers change.
     """
-    key = integer_key(batch, seed=seed, stream=CHOICE, substream=2**20)
+    key = integer_key(batch, seed=seed, stream=Stream.NOISE_INPUTS)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(key)
         yield

@@ -1,6 +1,11 @@
 """Kernel Inception distance."""
 
+import warnings
+
 import numpy as np
+
+# So many subsets are computed in float64 as well, and a rounding error of this share is warned of.
+CHECKED, NOTICEABLE = 4, 0.1
 
 
 def kernel_distance(real, generated, *, subsets=100, max_subset_size=1000, seed):
@@ -10,6 +15,13 @@ def kernel_distance(real, generated, *, subsets=100, max_subset_size=1000, seed)
     "Demystifying MMD GANs"). Rows are drawn like in the StyleGAN programs after np.random.seed(seed): the same figure.
     Products are float32 for float32 features, sums float64. Raises ValueError for fewer than 2 rows, other shapes, and
     features that are not finite.
+
+    The figure is a small difference of means of the kernel, and a product in float32 is off by up to D/2 roundings of
+    |x| |y|: where features vary little beside their mean, or beside the kernel's 1, it can be rounding noise. So the
+    first CHECKED subsets of float32 features are computed in float64 as well. Their root mean square difference
+    estimates a subset's rounding error (which is no bound, and not divided by the root of the number of subsets:
+    subsets share rows). It is warned of where it exceeds NOTICEABLE of both the figure and the figure's standard error
+    (the subsets' standard deviation over the root of their number). The figure stays the official one.
     """
     real, generated = (_floating(name, x) for name, x in (("real", real), ("generated", generated)))
     if real.shape[1] != generated.shape[1]:
@@ -18,14 +30,39 @@ def kernel_distance(real, generated, *, subsets=100, max_subset_size=1000, seed)
         raise ValueError(f"{subsets} subsets of up to {max_subset_size} features: at least 1 of 2 are needed")
     random = np.random.RandomState(seed)
     size = min(len(real), len(generated), max_subset_size)
-    total = 0.0
-    for _ in range(subsets):
+    estimates, exact = [], []
+    for subset in range(subsets):
         x = generated[random.choice(len(generated), size, replace=False)]
         y = real[random.choice(len(real), size, replace=False)]
-        within = sum(k.sum(dtype=np.float64) - k.trace(dtype=np.float64) for k in (_kernel(x, x), _kernel(y, y)))
-        between = _kernel(x, y).sum(dtype=np.float64)
-        total += within / (size - 1) - 2 * between / size
-    return float(total / subsets / size)
+        estimates.append(_estimate(x, y))
+        if subset < CHECKED and np.result_type(x, y) == np.float32:
+            exact.append(_estimate(x.astype(np.float64), y.astype(np.float64)))
+    figure = float(np.sum(estimates) / subsets)
+    if exact:
+        _warn_of_rounding(figure, np.array(estimates), np.array(exact))
+    return figure
+
+
+def _estimate(x, y):
+    """The unbiased estimate from two subsets of one size."""
+    size = len(x)
+    within = sum(k.sum(dtype=np.float64) - k.trace(dtype=np.float64) for k in (_kernel(x, x), _kernel(y, y)))
+    between = _kernel(x, y).sum(dtype=np.float64)
+    return (within / (size - 1) - 2 * between / size) / size
+
+
+def _warn_of_rounding(figure, estimates, exact):
+    """Warn where the float32 `estimates` are far from the `exact` ones of the first subsets."""
+    rounding = np.sqrt(np.mean((estimates[: len(exact)] - exact) ** 2))
+    error = estimates.std(ddof=1) / np.sqrt(len(estimates)) if len(estimates) > 1 else 0.0
+    if not rounding <= NOTICEABLE * max(abs(figure), error):
+        warnings.warn(
+            f"the kernel distance {figure:.3g} is off by about {rounding:.2g} from rounding to float32 (float64 gives "
+            f"{exact.mean():.3g} where float32 gives {estimates[: len(exact)].mean():.3g}): the features vary too "
+            "little beside their mean, or beside the kernel's 1; give float64 features (both sets centred on one "
+            "mean and scaled to a spread near 1 have a figure, too, but another one)",
+            stacklevel=3,
+        )
 
 
 def _floating(name, x):

@@ -1,6 +1,11 @@
 """The ecosystem's names of metrics, and what each needs.
 
 A name holds the number of generated images: `fid50k_full`, `fid500`, `pr5k3_full` (5,000 images, third neighbour).
+
+A `k` before the neighbour is read as the ecosystem has it below 1,000 and not at all from there on: `pr50k3` is 50,000
+images and neighbour 3, `pr1024k3` 1,024 images and neighbour 3 (nobody draws a million). A plain number is a count with
+the usual neighbour, 3 for `pr` and `pr_exact`, 5 for `dc`: `pr300`, `dc1500_full`.
+
 `_full` compares with the whole data set, without x-flips; the legacy names without it take as many real images as
 generated ones, from the beginning of the data set.
 """
@@ -16,13 +21,17 @@ OFFICIAL_DETECTORS = {"inception": "inception-2015-12-05", "vgg16": "vgg16", "lp
 MOMENTS, TABLE, HALF_TABLE = "moments", "table", "half"
 
 COUNT = r"(?P<count>\d+)(?P<thousand>k?)"
-NEIGHBOURS = r"(?P<count>\d+)(?P<thousand>k)(?P<k>\d+)"
+NEIGHBOURS = r"(?P<count>\d+)(?:k(?P<k>\d+))?"
+USUAL_NEIGHBOUR = {"pr": 3, "pr_exact": 3, "dc": 5}
+# From here on a number before the neighbour's k is the count itself, below thousands of images.
+PLAIN_COUNT = 1000
 FULL = r"(?P<full>_full)?"
 PATTERNS = {
     "fid": rf"fid{COUNT}{FULL}",
     "fid_unbiased": rf"fid_unbiased{COUNT}{FULL}",
     "kid": rf"kid{COUNT}{FULL}",
     "pr": rf"pr{NEIGHBOURS}{FULL}",
+    "pr_exact": rf"pr_exact{NEIGHBOURS}{FULL}",
     "dc": rf"dc{NEIGHBOURS}{FULL}",
     "emd": rf"emd{COUNT}{FULL}",
     "is": rf"is{COUNT}",
@@ -37,15 +46,17 @@ FEATURE_METRICS = {
     "fid_unbiased": ("inception", FEATURES, MOMENTS),
     "kid": ("inception", FEATURES, TABLE),
     "pr": ("vgg16", FEATURES, HALF_TABLE),
+    "pr_exact": ("vgg16", FEATURES, HALF_TABLE),
     "dc": ("vgg16", FEATURES, TABLE),
     "emd": ("inception", FEATURES, TABLE),
     "is": ("inception", PROBABILITIES, TABLE),
 }
 # The most real images that the official code takes into the whole-data-set variants.
-MOST_REAL = {"pr": 200_000, "dc": 200_000, "kid": 1_000_000}
+MOST_REAL = {"pr": 200_000, "pr_exact": 200_000, "dc": 200_000, "kid": 1_000_000}
 EXAMPLES = ["fid50k_full", "fid50k", "kid50k_full", "kid50k", "pr50k3_full", "pr50k3", "is50k", "ppl2_wend"]
 EXAMPLES += ["ppl_zfull", "ppl_wfull", "ppl_zend", "ppl_wend", "eqt50k_int", "eqt50k_frac", "eqr50k"]
 EXAMPLES += ["dc50k5_full", "dc50k5", "emd5k", "fid_unbiased50k_full", "fid_unbiased50k"]
+EXAMPLES += ["pr_exact50k3_full", "pr_exact50k3"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,18 +106,25 @@ def parse_metric(name):
         match = re.fullmatch(pattern, name)
         if match:
             found = match.groupdict()
-            samples = int(found["count"] or 50) * (1000 if found["thousand"] or not found["count"] else 1)
+            samples = number_of_images(found)
             if samples < 1:
                 raise ValueError(f"{name}: the number of images must be positive")
-            k = int(found["k"]) if found.get("k") else None
+            k = int(found["k"]) if found.get("k") else USUAL_NEIGHBOUR.get(kind)
             if k == 0:
-                raise ValueError(f"{name}: the neighbour is counted from 1, as in {name[:-1]}3")
+                raise ValueError(f"{name}: the neighbour is counted from 1, as in {kind}5k3")
             return Metric(name, kind, samples, k, bool(found.get("full")), found.get("setting"))
     number = re.search(r"\d+k?", name)
     known = [example.replace("50k", number[0], 1) if number else example for example in EXAMPLES] + EXAMPLES
     longer = [example for example in known if example.startswith(name.lower()) and name]
     close = longer or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
     raise ValueError(f"unknown metric {name!r}; did you mean {close[0]}? Kinds of metrics: {', '.join(EXAMPLES)}")
+
+
+def number_of_images(found):
+    """The number of images in the groups of a name's match."""
+    count = int(found["count"] or 50_000)
+    in_thousands = found.get("thousand") or found.get("k") and count < PLAIN_COUNT
+    return count * 1000 if in_thousands else count
 
 
 def parse_metrics(text):

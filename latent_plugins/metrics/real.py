@@ -18,11 +18,11 @@ from dnnlib_compat.download import cache_folder
 from dnnlib_compat.errors import reason
 from dnnlib_compat.util import atomic_output
 from latent_plugins import distributed
-from latent_plugins.candidates import LABELS, uniforms
 from latent_plugins.metrics.accumulators import new_accumulator, restore_accumulator
 from latent_plugins.metrics.collect import collect, share
 from latent_plugins.metrics.names import MOMENTS
 from latent_plugins.metrics.neighbours import unwatched
+from latent_plugins.randomness import Stream, uniforms
 
 CACHE_FORMAT = 1
 MAX_TEXT = 1000  # characters of a name in a file of statistics
@@ -79,7 +79,7 @@ class RealImages:
         """n labels [n, label_dim] drawn from the data set's own; item i depends on (seed, i) alone."""
         if self.plain.label_dim == 0:
             return torch.zeros(n, 0)
-        u = uniforms(np.arange(n), 1, seed=seed, stream=LABELS)[:, 0]
+        u = uniforms(np.arange(n), 1, seed=seed, stream=Stream.LABELS)[:, 0]
         return self.plain.label_batch((u * len(self.plain)).astype(np.int64))
 
     def statistics(self, requests, detectors):

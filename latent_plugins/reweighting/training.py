@@ -18,9 +18,9 @@ import torch
 from dnnlib_compat.arguments import is_whole
 from dnnlib_compat.errors import quoted, reason
 from latent_plugins.array_files import read_arrays, read_header, write_arrays
-from latent_plugins.candidates import CHOICE, integer_key
 from latent_plugins.fingerprint import fingerprint, weights_fingerprint
 from latent_plugins.metrics.generated import seeded_noise
+from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.reweighting.networks import (
     WeightNetwork,
     build_critic,
@@ -39,8 +39,8 @@ CHECKPOINT, RESULT = "checkpoint.npz", "weights.npz"
 MOST_STEPS = 1 << 60  # of a training, in a header
 COLUMNS = ("step", "mean_weight", "max_weight", "acceptance", "zero_share", "wasserstein", "penalty", "weight_loss")
 
-# What the random numbers of a training are for; the substreams begin beyond those of classes and of metrics.
-INITIAL, REAL, FOR_CRITIC, FOR_WEIGHTS, NOISE, MEASURE = range(2**21, 2**21 + 6)
+# What the random numbers of a training are for: substreams.
+INITIAL, REAL, FOR_CRITIC, FOR_WEIGHTS, NOISE, MEASURE = range(6)
 READ_AHEAD = 1000  # batches that one pass over the data set's files decodes
 MEASURED = 10_000  # latents that the final mean weight is taken over
 
@@ -51,7 +51,7 @@ class WeightsCollapsed(ValueError):
 
 def random_key(seed, number, purpose):
     """The seed of a generator for batch `number` of one purpose."""
-    return integer_key(number, seed=seed, stream=CHOICE, substream=purpose)
+    return integer_key(number, seed=seed, stream=Stream.TRAINING, substream=purpose)
 
 
 def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, critic=None, snapshot=200, workers=3):

@@ -10,7 +10,7 @@ import math
 import torch
 
 from dnnlib_compat.arguments import check_arguments, is_number, is_whole
-from dnnlib_compat.assemble import is_finite
+from dnnlib_compat.assemble import fill, is_finite
 from dnnlib_compat.budgets import MAX_CLASSES
 from dnnlib_compat.errors import reason
 from latent_plugins.array_files import read_arrays, write_arrays
@@ -126,5 +126,4 @@ def filled(build, settings, tensors):
             raise ValueError(f"{name} holds NaN, infinity or no floating-point numbers")
     with torch.device("meta"):  # sizes only: no random initialisation, and no memory for what the file does not hold
         network = build(settings)
-    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
-    return network.eval().requires_grad_(False)
+    return fill(network, tensors).eval().requires_grad_(False)

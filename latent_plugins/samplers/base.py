@@ -6,32 +6,43 @@ import dataclasses
 import numpy as np
 import torch
 
+from latent_plugins.randomness import Stream, integer_key
+
 
 @dataclasses.dataclass
 class Latents:
     """Drawn latents and where they came from.
 
-    z: [N, z_dim] float32 on the CPU; c: [N, c_dim]; index: candidate numbers [N] of the atlas, None without one;
-    log_volume: [N] float64, None without an atlas.
+    z: [N, z_dim] float32 on the CPU; c: [N, c_dim]; index: candidate numbers [N] of the atlas, −1 for rows that are not
+    of it, None without one; log_volume: [N] float64, NaN where unknown, None without any; psi: truncation [N] float64
+    that the sampler gives its rows, NaN where it leaves that to the caller, None where it does so everywhere; report:
+    {name: figure} of what the draw came to, for records.
     """
 
     z: torch.Tensor
     c: torch.Tensor
     index: np.ndarray | None = None
     log_volume: np.ndarray | None = None
+    psi: np.ndarray | None = None
+    report: dict = dataclasses.field(default_factory=dict)
+
+
+# What the arrays of Latents hold in rows that another sampler drew.
+UNKNOWN = {"index": (-1, np.int64), "log_volume": (np.nan, np.float64), "psi": (np.nan, np.float64)}
 
 
 class Sampler(abc.ABC):
     """Draws latents. Subclasses set `name` and say what their constructor needs besides the generator.
 
-    needs_atlas: `atlas`, an Atlas, with `top_k`, `replacement` and `true_volumes`; needs_volume: `volumes`, a function
-    of a class index (None without classes) to a callable z → log-volume, and `rho`; needs_weights: `weights`, trained
-    importance weights; needs_critic: `critic`, a callable images → scores. settings: {option of the commands: keyword
-    of the constructor} of what else it takes.
+    needs_atlas: `atlas`, an Atlas, with `top_k`, `without_replacement` and `true_volumes`; needs_volume: `volumes`, a
+    function of a class index (None without classes) to a callable z → log-volume, and `rho`; needs_weights: `weights`,
+    trained importance weights; needs_critic: `critic`, a callable images → scores. settings: {option of the commands:
+    keyword of the constructor} of what else it takes. truncates: whether the sampler gives its latents a truncation of
+    their own (`Latents.psi`), which is then its keyword `psi`.
     """
 
     name: str
-    needs_atlas = needs_volume = needs_weights = needs_critic = False
+    needs_atlas = needs_volume = needs_weights = needs_critic = truncates = False
     settings: dict = {}
 
     @abc.abstractmethod
@@ -44,6 +55,18 @@ class Sampler(abc.ABC):
     @abc.abstractmethod
     def sample(self, n, generator, c=None):
         """n latents in bulk, as Latents. generator: a CPU torch.Generator; c: labels [n, c_dim] or None."""
+
+    @property
+    def capacity(self):
+        """How many seeds `draw` has latents for (of each class), or None for any number."""
+        return None
+
+    def independent(self):
+        """A sampler of the same law whose draws take any seeds, and are independent for different ones.
+
+        Itself, unless the sampler has a `capacity`. Raises ValueError where there is no such sampler.
+        """
+        return self
 
 
 def check_labels(c, n, c_dim):
@@ -61,18 +84,36 @@ def check_labels(c, n, c_dim):
 def told_by_class(n, c, generator, drawn):
     """(Latents, what is told of them) for n rows with labels c, drawn class by class.
 
-    drawn(class index or None without classes, its rows) → (z float32 [rows, z_dim], log-volume [rows], text).
+    drawn(class index or None without classes, its rows) → (z float32 [rows, z_dim], log-volume [rows], text, {name:
+    figure}).
     """
     c = check_labels(c, n, generator.c_dim)
-    labels = c.argmax(dim=1).numpy() if generator.c_dim else np.zeros(n, dtype=np.int64)
-    z, volumes, told = np.empty((n, generator.z_dim), dtype=np.float32), np.empty(n), []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        z[rows], volumes[rows], text = drawn(int(label) if generator.c_dim else None, rows)
+    z, volumes, told, figures = np.empty((n, generator.z_dim), dtype=np.float32), np.empty(n), [], []
+    for label, rows in by_class(c):
+        z[rows], volumes[rows], text, found = drawn(label, rows)
         told.append(text)
-    return Latents(torch.from_numpy(z), c, None, volumes), "; ".join(told)
+        figures.append(found)
+    report = dict(combined(figures), drawn_log_volume=float(volumes.mean())) if n else {}
+    return Latents(torch.from_numpy(z), c, None, volumes, report=report), "; ".join(told)
 
 
-def torch_seed(generator):
-    """A 62-bit seed for a counter-based stream, drawn from a torch.Generator."""
-    return int(torch.randint(2**62, (), generator=generator))
+# How figures of several classes or populations become one: the worst of them, or their sum.
+COMBINE = dict(rhat=max, ess=min, acceptance=min, volumes=sum, ancestors=sum, bound_exceeded=sum)
+
+
+def combined(figures):
+    """One {name: figure} of several, by COMBINE."""
+    return {name: COMBINE[name]([each[name] for each in figures]) for name in (figures[0] if figures else ())}
+
+
+def by_class(c):
+    """[(class index, its rows)] of labels c [N, c_dim]; [(None, all rows)] without classes."""
+    if not c.shape[1]:
+        return [(None, np.arange(len(c)))] if len(c) else []
+    labels = c.argmax(dim=1).numpy()
+    return [(int(label), np.flatnonzero(labels == label)) for label in np.unique(labels)]
+
+
+def class_seed(seed, label):
+    """The seed of a class in a bulk draw, so that classes share no random numbers. label: None without classes."""
+    return seed if label is None else integer_key(label, seed=seed, stream=Stream.CLASSES)

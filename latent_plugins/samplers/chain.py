@@ -5,8 +5,9 @@ import numpy as np
 from latent_plugins.chains.moves import start
 from latent_plugins.chains.pcn import pcn
 from latent_plugins.chains.taught import INNER, taught_surrogate
-from latent_plugins.samplers.base import Sampler, told_by_class, torch_seed
-from latent_plugins.spaces import default_domain
+from latent_plugins.priors import prior_of
+from latent_plugins.randomness import torch_seed
+from latent_plugins.samplers.base import Sampler, class_seed, told_by_class
 
 CHAINS = 64  # that a bulk sample is taken from
 FEWEST_LABELS = 100
@@ -26,8 +27,8 @@ class PCNSampler(Sampler):
     volume: the same law at a fraction of the cost where volumes are expensive and uneven.
 
     volumes: function of a class index (None without classes) to a callable z [N, z_dim] → log-volume [N], for `labels`
-    a LogVolume or one with its `inputs`; domain: `sphere` or `gaussian`, by default what suits the family. Raises
-    ValueError for a ρ that is not finite, fewer than 8 steps, or labels that are too few to learn from.
+    a LogVolume or one with its `inputs`; domain: `sphere` or `gaussian` (the family's prior), by default what suits it.
+    Raises ValueError for a ρ that is not finite, fewer than 8 steps, or labels that are too few to learn from.
     """
 
     name = "pcn"
@@ -44,7 +45,7 @@ class PCNSampler(Sampler):
             raise ValueError(
                 f"{labels} labels are too few to teach a surrogate: give at least {FEWEST_LABELS}, or none"
             )
-        self.labels, self.domain = labels, domain or default_domain(generator)
+        self.labels, self.prior = labels, prior_of(generator, domain)
         self.report, self._surrogates = None, {}
 
     def draw(self, seeds, c=None):
@@ -53,7 +54,7 @@ class PCNSampler(Sampler):
 
         def ends(label, rows):
             chains = self._run(label, seeds[rows], seed=0, kept=self.steps // 2)
-            return chains.z[:, -1], chains.log_volume[:, -1], str(chains)
+            return chains.z[:, -1], chains.log_volume[:, -1], str(chains), figures_of(chains)
 
         latents, self.report = told_by_class(len(seeds), c, self.generator, ends)
         return latents
@@ -66,17 +67,18 @@ class PCNSampler(Sampler):
             number = min(CHAINS, len(rows))
             draws = -(-len(rows) // number)
             thin = len(INNER) if self.labels else THIN
-            chains = self._run(label, np.arange(number), seed=seed, kept=thin * draws, thin=thin)
+            chains = self._run(label, np.arange(number), seed=class_seed(seed, label), kept=thin * draws, thin=thin)
             # One draw of every chain after the other, so that neighbours belong to different chains.
             z, volumes = chains.z.swapaxes(0, 1), chains.log_volume.T
-            return z.reshape(-1, z.shape[2])[: len(rows)], volumes.reshape(-1)[: len(rows)], str(chains)
+            z, volumes = z.reshape(-1, z.shape[2])[: len(rows)], volumes.reshape(-1)[: len(rows)]
+            return z, volumes, str(chains), figures_of(chains)
 
         latents, self.report = told_by_class(n, c, self.generator, thinned)
         return latents
 
     def _run(self, label, numbers, *, seed, kept, thin=1):
-        z0 = start(numbers, self.generator.z_dim, seed=seed, domain=self.domain)
-        options = dict(rho=self.rho, domain=self.domain, seed=seed, warmup=self.steps - self.steps // 2, anneal=0.5)
+        z0 = start(numbers, self.generator.z_dim, seed=seed, prior=self.prior)
+        options = dict(rho=self.rho, prior=self.prior, seed=seed, warmup=self.steps - self.steps // 2, anneal=0.5)
         if self.labels:
             options.update(surrogate=self._surrogate(label), inner=INNER)
         return pcn(self.volumes(label), z0, steps=kept, thin=thin, numbers=numbers, **options)
@@ -85,6 +87,13 @@ class PCNSampler(Sampler):
         """The surrogate for a class, taught once."""
         if label not in self._surrogates:
             volume = self.volumes(label)
-            options = dict(rho=self.rho, domain=self.domain, labels=self.labels)
+            options = dict(rho=self.rho, prior=self.prior, labels=self.labels)
             self._surrogates[label], _ = taught_surrogate(volume, volume.inputs, self.generator.z_dim, **options)
         return self._surrogates[label]
+
+
+def figures_of(chains):
+    """{name: figure} of Chains for records; those that nothing could be said of are left out."""
+    known = np.isfinite([chains.rhat.max(), chains.ess.min()])
+    found = dict(acceptance=float(chains.acceptance.mean()), volumes=int(chains.evaluations))
+    return found | (dict(rhat=float(chains.rhat.max()), ess=float(chains.ess.min())) if known.all() else {})

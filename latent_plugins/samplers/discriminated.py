@@ -11,13 +11,12 @@ import time
 import numpy as np
 import torch
 
-from latent_plugins.candidates import BASES, uniforms
+from latent_plugins.priors import base_measure
+from latent_plugins.randomness import philox, to_uniform, uniforms
 from latent_plugins.samplers.base import Latents, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
 
-# Streams of random numbers, and substreams of theirs that nobody else's reach: latents, decisions, constants.
-DRS, MH, SIR, DOT = range(12, 16)
-PROPOSED, DECIDED, SETUP = range(2**23, 2**23 + 3)
+PROPOSED, DECIDED, SETUP = range(3)  # substreams of a sampler's stream: latents, decisions, constants
 
 
 class SeedSource:
@@ -28,20 +27,18 @@ class SeedSource:
 
     def __init__(self, generator, seed, stream):
         self.generator, self.first = generator, generator.seed_latent(seed)
-        keys = [[seed & (2**64 - 1), stream + 16 * part] for part in (PROPOSED, DECIDED)]
-        self.proposed, self.decided = (np.random.Philox(key=key) for key in keys)
+        self.proposed, self.decided = (philox(seed, stream, part) for part in (PROPOSED, DECIDED))
 
     def latents(self, n):
         """The next n latents [n, z_dim] of the prior, float32."""
         first, self.first = self.first[:n], self.first[n:]
         shape = n - len(first), self.generator.z_dim
-        u = _uniform(self.proposed.random_raw(shape[0] * shape[1])).reshape(shape)
-        z = torch.from_numpy(BASES[self.generator.prior](u, 1.0).astype(np.float32))
-        return torch.cat([first, z])
+        u = to_uniform(self.proposed.random_raw(shape[0] * shape[1])).reshape(shape)
+        return torch.cat([first, prior_latents(self.generator, u)])
 
     def uniforms(self, n):
         """The next n uniform numbers in (0, 1), float64 [n]."""
-        return torch.from_numpy(_uniform(self.decided.random_raw(n)))
+        return torch.from_numpy(to_uniform(self.decided.random_raw(n)))
 
 
 class BulkSource:
@@ -59,8 +56,9 @@ class BulkSource:
         return torch.rand(n, generator=self.random, dtype=torch.float64)
 
 
-def _uniform(bits):
-    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+def prior_latents(generator, u):
+    """Latents float32 [n, z_dim] of a generator's prior from uniform numbers u [n, z_dim]."""
+    return torch.from_numpy(base_measure(generator.prior, generator.z_dim).transform(u).astype(np.float32))
 
 
 class CriticSampler(Sampler):
@@ -110,7 +108,7 @@ class CriticSampler(Sampler):
     def _setup_latents(self, n):
         """Latents [n, z_dim] of the prior from which a sampler estimates its constants, the same in every process."""
         u = uniforms(np.arange(n), self.generator.z_dim, seed=0, stream=self.stream, substream=SETUP)
-        return torch.from_numpy(BASES[self.generator.prior](u, 1.0).astype(np.float32))
+        return prior_latents(self.generator, u)
 
     @torch.no_grad()
     def _score(self, z):

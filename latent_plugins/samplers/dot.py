@@ -5,7 +5,8 @@ import math
 import numpy as np
 import torch
 
-from latent_plugins.samplers.discriminated import DOT, CriticSampler, check_positive
+from latent_plugins.randomness import Stream
+from latent_plugins.samplers.discriminated import CriticSampler, check_positive
 
 DELTA = 1e-3  # keeps the gradient of the distance finite at the start; the authors' figure
 
@@ -35,7 +36,7 @@ class DOTSampler(CriticSampler):
 
     name = "dot"
     settings = {"steps": "steps"}
-    stream = DOT
+    stream = Stream.DOT
 
     def __init__(self, generator, critic, *, steps=100, rate=0.01, k=None, pairs=100, projection="tangent", batch=256):
         super().__init__(generator, critic, batch=batch)

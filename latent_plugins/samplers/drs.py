@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from latent_plugins.samplers.discriminated import DRS, CriticSampler, check_positive
+from latent_plugins.randomness import Stream
+from latent_plugins.samplers.discriminated import CriticSampler, check_positive
 
 AT_ONCE = 8  # proposals for a lone latent that are scored together
 
@@ -22,7 +23,7 @@ class DRSSampler(CriticSampler):
     """
 
     name = "drs"
-    stream = DRS
+    stream = Stream.DRS
 
     def __init__(
         self, generator, critic, *, percentile=80.0, epsilon=1e-8, burn_in=10_000, max_tries=10_000, batch=256

@@ -1,16 +1,18 @@
 """Latents of any sampler that pass filters."""
 
 import abc
-import hashlib
 import time
+import warnings
 
 import numpy as np
 import torch
 
-from latent_plugins.samplers.base import Latents, Sampler, check_labels
+from latent_plugins.samplers.base import UNKNOWN, Latents, Sampler, by_class, check_labels
 from latent_plugins.samplers.effort import Effort
-from latent_plugins.samplers.independent import KEY_BYTES, independent
+from latent_plugins.samplers.keys import KEY_BYTES, hashed
 from latent_plugins.samplers.prior import PriorSampler
+
+BLOCK = 64  # latents of a base with a capacity that are gone through at once
 
 
 class Filter(abc.ABC):
@@ -25,11 +27,6 @@ class Filter(abc.ABC):
         """
 
 
-def hashed(size, *parts):
-    """A number of `size` bytes that is a function of `parts` (names and integers): BLAKE2b of their text."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=size).digest(), "little")
-
-
 class FilterSampler(Sampler):
     """Draws from a base sampler and keeps what all filters accept.
 
@@ -37,13 +34,13 @@ class FilterSampler(Sampler):
     kept. The law of the latents is the base's, conditional on being accepted. A seed first proposes what the base gives
     for the seed itself, so that accepted seeds keep their image. Its later proposals are the base's latents for 32-bit
     keys, BLAKE2b hashes of seed and attempt, and its chances are such hashes too: they share no stream of random
-    numbers. A base without replacement draws with replacement from the second attempt on. Labels stay as they are asked
-    for.
+    numbers. A base with a capacity (a population, an order without replacement) is gone through in its order instead:
+    seed s is the s-th of its latents that pass. Labels stay as they are asked for.
 
     `last_effort` is the Effort of the last draw or sample, None before; without an acceptance at all, the Effort of
     what was tried. batch: latents that the filters see at once in `sample`. max_tries: proposals rejected in a row
     after which a draw gives up. Raises ValueError for no filters, or a batch or max_tries below 1, and, from a draw,
-    when it gives up.
+    when it gives up, or when fewer latents of a base with a capacity pass than there are seeds.
     """
 
     name = "filtered"
@@ -57,33 +54,72 @@ class FilterSampler(Sampler):
             raise ValueError(f"max_tries={max_tries} leaves no proposals: give 1 or more")
         self.generator, self.filters, self.batch, self.max_tries = generator, tuple(filters), batch, max_tries
         self.base = PriorSampler(generator) if base is None else base
-        self.again = independent(self.base)  # for attempts after the first
         self.last_effort = None
+
+    @property
+    def truncates(self):
+        """See Sampler."""
+        return self.base.truncates
+
+    @property
+    def capacity(self):
+        """See Sampler.capacity: the base's, of which fewer may pass."""
+        return self.base.capacity
+
+    def independent(self):
+        """See Sampler.independent."""
+        options = dict(batch=self.batch, max_tries=self.max_tries)
+        return FilterSampler(self.generator, self.base.independent(), self.filters, **options)
 
     def draw(self, seeds, c=None):
         """See Sampler.draw. Filters see one latent at a time, so that no decision depends on the batch."""
         seeds = [int(seed) for seed in seeds]
         kept = Kept(check_labels(c, len(seeds), self.generator.c_dim), self.generator.z_dim)
+        if self.base.capacity is not None:
+            return self._in_order(np.array(seeds, dtype=np.int64), kept)
         for attempt in range(self.max_tries):
-            if attempt == 0:
-                drawn = self.base.draw(seeds, kept.c)
-            else:
+            keys = seeds
+            if attempt:
                 keys = [hashed(KEY_BYTES, "latent", seeds[row], attempt) for row in kept.pending.tolist()]
-                drawn = self.again.draw(keys, kept.c[kept.pending])
-            u = [self._chances(seeds[row], attempt) for row in kept.pending.tolist()]
-            rows = zip(drawn.z.split(1), drawn.c.split(1), u)
-            accepted = [self._accept(*row) for row in rows]
-            kept.take(drawn, torch.cat([torch.empty(0, dtype=torch.bool), *accepted]))
+            drawn = self.base.draw(keys, kept.c[kept.pending])
+            kept.take(drawn, self._each(drawn, [(seeds[row], attempt) for row in kept.pending.tolist()]))
             if not len(kept.pending):
                 return self._account(kept)
         raise self._rejected(kept, self.max_tries)
 
+    def _in_order(self, seeds, kept):
+        """Latents of a base with a capacity: of every class from the first on, until enough have passed."""
+        capacity = self.base.capacity
+        for _, rows in by_class(kept.c):
+            wanted, passing, first = int(seeds[rows].max()) + 1, np.empty(0, dtype=np.int64), 0
+            while len(passing) < wanted and first < capacity:
+                numbers = np.arange(first, min(first + BLOCK, capacity))
+                with warnings.catch_warnings():  # of what is only looked at; what is taken is drawn again below
+                    warnings.simplefilter("ignore")
+                    drawn = self.base.draw(numbers, kept.c[rows[:1]].expand(len(numbers), -1))
+                accepted = self._each(drawn, [(int(number), 0) for number in numbers]).numpy()
+                passing, first = np.append(passing, numbers[accepted]), first + len(numbers)
+                kept.proposed += len(numbers)
+            if len(passing) < wanted:
+                raise ValueError(
+                    f"{len(passing)} of the {capacity} latents of {self.base.name} pass the filters, so there is none "
+                    f"for seed {wanted - 1}: draw from more, or relax the filters"
+                )
+            kept.put(rows, self.base.draw(passing[seeds[rows]], kept.c[rows]))
+        return self._account(kept)
+
+    def _each(self, drawn, numbers):
+        """Which rows of Latents pass, one at a time: bool [n]. numbers: (seed, attempt) of each."""
+        u = [self._chances(*number) for number in numbers]
+        accepted = [self._accept(*row) for row in zip(drawn.z.split(1), drawn.c.split(1), u)]
+        return torch.cat([torch.empty(0, dtype=torch.bool), *accepted])
+
     def sample(self, n, generator, c=None):
         """See Sampler.sample. Latents that are rejected are replaced in further rounds."""
         kept = Kept(check_labels(c, n, self.generator.c_dim), self.generator.z_dim)
-        source, rejected = self.base, 0
+        rejected = 0
         while True:
-            drawn = source.sample(len(kept.pending), generator, kept.c[kept.pending])
+            drawn = self.base.sample(len(kept.pending), generator, kept.c[kept.pending])
             u = torch.rand(len(drawn.z), len(self.filters), generator=generator, dtype=torch.float64)
             parts = zip(*(x.split(self.batch) for x in (drawn.z, drawn.c, u)))
             accepted = torch.cat([self._accept(*part) for part in parts])
@@ -95,7 +131,6 @@ class FilterSampler(Sampler):
                 return self._account(kept)
             if rejected >= self.max_tries:
                 raise self._rejected(kept, rejected)
-            source = self.again
 
     def _chances(self, seed, attempt):
         """Uniform numbers float64 [1, filters] of one attempt of a seed."""
@@ -129,26 +164,37 @@ class Kept:
 
     def __init__(self, c, z_dim):
         self.c, self.z, self.pending = c, torch.empty(len(c), z_dim), torch.arange(len(c))
-        self.index = self.log_volume = None
+        self.arrays, self.report = {}, {}
         self.proposed, self.start = 0, time.perf_counter()
 
     def take(self, drawn, accepted):
         """Put the accepted [n] ones of Latents drawn for the pending rows in their places."""
-        rows, chosen = self.pending[accepted], accepted.numpy()
         self.proposed += len(accepted)
-        self.z[rows] = drawn.z[accepted]
-        if drawn.index is not None:
-            if self.index is None:
-                self.index = np.full(len(self.c), -1, dtype=np.int64)
-                self.log_volume = np.full(len(self.c), np.nan)
-            self.index[rows.numpy()] = drawn.index[chosen]
-            self.log_volume[rows.numpy()] = drawn.log_volume[chosen]
-        self.pending = self.pending[~accepted]
+        self.put(self.pending[accepted].numpy(), drawn, np.flatnonzero(accepted.numpy()))
+
+    def put(self, rows, drawn, chosen=slice(None)):
+        """Put the chosen ones of Latents into `rows`."""
+        self.z[rows] = drawn.z[chosen]
+        for field, (unknown, dtype) in UNKNOWN.items():
+            values = getattr(drawn, field)
+            if values is not None:
+                own = self.arrays.setdefault(field, np.full(len(self.c), unknown, dtype=dtype))
+                own[rows] = values[chosen]
+        self.report = drawn.report | self.report  # what the first draw said of the base
+        self.pending = self.pending[~torch.isin(self.pending, torch.as_tensor(rows))]
 
     def effort(self):
         """The Effort so far."""
         return Effort(self.proposed, len(self.c) - len(self.pending), time.perf_counter() - self.start)
 
     def latents(self):
-        """All of them as Latents."""
-        return Latents(self.z, self.c, self.index, self.log_volume)
+        """All of them as Latents. What the base's law asks for is not what passes, so it is left out of the report."""
+        found = Latents(self.z, self.c, **self.arrays)
+        found.report = {name: self.report[name] for name in ("ess", "rhat") if name in self.report}
+        found.report["acceptance"] = self.effort().acceptance
+        if found.index is not None:
+            pairs = np.stack([self.c.argmax(dim=1).numpy() if self.c.shape[1] else np.zeros(len(self.c)), found.index])
+            found.report.update(drawn=len(self.c), distinct=np.unique(pairs, axis=1).shape[1])
+        if found.log_volume is not None:
+            found.report["drawn_log_volume"] = float(found.log_volume.mean())
+        return found

@@ -7,8 +7,8 @@ import numpy as np
 import scipy.special
 import torch
 
-from latent_plugins.samplers.filtered import Filter, FilterSampler, hashed
-from latent_plugins.samplers.independent import latent_keys
+from latent_plugins.samplers.filtered import Filter, FilterSampler
+from latent_plugins.samplers.keys import hashed, latent_keys
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
 from latent_plugins.spectrum.precision import full_precision

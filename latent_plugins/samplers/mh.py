@@ -2,7 +2,8 @@
 
 import torch
 
-from latent_plugins.samplers.discriminated import MH, CriticSampler, check_positive
+from latent_plugins.randomness import Stream
+from latent_plugins.samplers.discriminated import CriticSampler, check_positive
 
 
 class MHSampler(CriticSampler):
@@ -20,7 +21,7 @@ class MHSampler(CriticSampler):
 
     name = "mh"
     settings = {"steps": "length"}
-    stream = MH
+    stream = Stream.MH
 
     def __init__(self, generator, critic, *, length=640, real_scores=None, batch=256):
         super().__init__(generator, critic, batch=batch)

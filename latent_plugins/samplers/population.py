@@ -8,15 +8,16 @@ from latent_plugins.chains.moves import evaluate, start
 from latent_plugins.chains.published import online_rejection
 from latent_plugins.chains.rejection import rejection
 from latent_plugins.chains.smc import smc
-from latent_plugins.samplers.base import Sampler, told_by_class, torch_seed
-from latent_plugins.spaces import default_domain
+from latent_plugins.priors import prior_of
+from latent_plugins.randomness import Stream, integer_key, permutation, torch_seed
+from latent_plugins.samplers.base import Sampler, class_seed, combined, told_by_class
 
 
 class PopulationSampler(Sampler):
     """What the samplers of this file share: seed s is number s of one population, which is drawn on first use.
 
-    volumes, rho, domain: as for PCNSampler. particles: the size of the population, for `draw`; `sample` draws one of
-    the size asked for. `report` tells of the last one. Raises ValueError for a seed beyond the population.
+    volumes, rho, domain: as for PCNSampler. particles: the size of the population, and the number of seeds. `report`
+    tells of the last draw. Raises ValueError for a seed beyond the population.
     """
 
     needs_volume = True
@@ -28,12 +29,24 @@ class PopulationSampler(Sampler):
         if particles < 2:
             raise ValueError(f"a population has at least 2 particles, not {particles}")
         self.generator, self.volumes, self.rho, self.particles = generator, volumes, rho, particles
-        self.domain, self.report = domain or default_domain(generator), None
+        self.prior, self.report = prior_of(generator, domain), None
         self._known = {}
+
+    @property
+    def capacity(self):
+        """See Sampler.capacity."""
+        return self.particles
+
+    def independent(self):
+        """See Sampler.independent: there is none."""
+        raise ValueError(
+            f"{self.name} draws its {self.particles} latents together, so it cannot answer for any latent that comes: "
+            "take pcn, or polarity on an atlas"
+        )
 
     @abc.abstractmethod
     def population(self, volume, n, seed):
-        """(z float32 [n, z_dim], log-volume [n], text about it) for a log-volume."""
+        """(z float32 [n, z_dim], log-volume [n], text about it, {name: figure}) for a log-volume."""
 
     def draw(self, seeds, c=None):
         """See Sampler.draw."""
@@ -43,9 +56,9 @@ class PopulationSampler(Sampler):
 
         def known(label, rows):
             if label not in self._known:
-                self._known[label] = self.population(self.volumes(label), self.particles, seed=0)
-            z, volume, told = self._known[label]
-            return z[seeds[rows]], volume[seeds[rows]], told
+                self._known[label] = self.population(self.volumes(label), self.particles, class_seed(0, label))
+            z, volume, *told = self._known[label]
+            return z[seeds[rows]], volume[seeds[rows]], *told
 
         latents, self.report = told_by_class(len(seeds), c, self.generator, known)
         return latents
@@ -53,30 +66,44 @@ class PopulationSampler(Sampler):
     def sample(self, n, generator, c=None):
         """See Sampler.sample."""
         seed = torch_seed(generator)
-
-        def fresh(label, rows):
-            z, volume, told = self.population(self.volumes(label), max(2, len(rows)), seed=seed)
-            return z[: len(rows)], volume[: len(rows)], told
-
-        latents, self.report = told_by_class(n, c, self.generator, fresh)
+        draws = lambda label, rows: self._bulk(self.volumes(label), len(rows), class_seed(seed, label))  # noqa: E731
+        latents, self.report = told_by_class(n, c, self.generator, draws)
         return latents
+
+    def _bulk(self, volume, n, seed):
+        """As `population`, n latents of a bulk draw. Independent draws: a population of just that size."""
+        return self.population(volume, n, seed)
 
 
 class SMCSampler(PopulationSampler):
-    """Annealed sequential Monte Carlo over ρ (`latent_plugins.chains.smc`): right where weights of the prior fail."""
+    """Annealed sequential Monte Carlo over ρ (`latent_plugins.chains.smc`): right where weights of the prior fail.
+
+    A few particles do not follow the law, however they are chosen from: `sample` takes its latents from populations of
+    the full size, as many as it needs, and leaves the rest of the last one.
+    """
 
     name = "smc"
 
     def population(self, volume, n, seed):
         """See PopulationSampler."""
-        found = smc(volume, n, self.generator.z_dim, rho=self.rho, domain=self.domain, seed=seed)
+        found = smc(volume, n, self.generator.z_dim, rho=self.rho, prior=self.prior, seed=seed)
+        acceptance = found.stages[-1].acceptance
         told = (
             f"{n} particles of {found.ancestors} ancestors in {len(found.stages)} stages, last acceptance "
-            f"{found.stages[-1].acceptance:.2f}, {found.evaluations} volumes computed"
+            f"{acceptance:.2f}, {found.evaluations} volumes computed"
         )
+        figures = dict(acceptance=acceptance, ancestors=found.ancestors, volumes=found.evaluations)
         # Copies of one ancestor stand side by side; seeds shall not.
-        order = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(n)
-        return found.z[order], found.log_volume[order], told
+        order = permutation(n, seed=seed, stream=Stream.PARTICLES)
+        return found.z[order], found.log_volume[order], told, figures
+
+    def _bulk(self, volume, n, seed):
+        parts = []
+        for number in range(-(-n // self.particles)):
+            key = integer_key(number, seed=seed, stream=Stream.PARTICLES, substream=1)
+            parts.append(self.population(volume, self.particles, key))
+        z, volumes, told, figures = zip(*parts)
+        return np.concatenate(z)[:n], np.concatenate(volumes)[:n], "; ".join(told), combined(figures)
 
 
 class RejectionSampler(PopulationSampler):
@@ -86,8 +113,9 @@ class RejectionSampler(PopulationSampler):
 
     def population(self, volume, n, seed):
         """See PopulationSampler."""
-        found = rejection(volume, n, self.generator.z_dim, rho=self.rho, domain=self.domain, seed=seed)
-        return found.z, found.log_volume, told_of(found) + f", the bound was exceeded {found.exceeded} times"
+        found = rejection(volume, n, self.generator.z_dim, rho=self.rho, prior=self.prior, seed=seed)
+        told = told_of(found) + f", the bound was exceeded {found.exceeded} times"
+        return found.z, found.log_volume, told, dict(figures_of(found), bound_exceeded=found.exceeded)
 
 
 class OnlineSampler(PopulationSampler):
@@ -104,12 +132,19 @@ class OnlineSampler(PopulationSampler):
 
     def population(self, volume, n, seed):
         """See PopulationSampler."""
-        d = self.generator.z_dim
-        earlier = evaluate(volume, start(np.arange(self.scalars), d, seed=seed, domain=self.domain))
-        options = dict(rho=self.rho, scalars=earlier, domain=self.domain, seed=seed)
-        found = online_rejection(volume, n, d, **options)
-        return found.z, found.log_volume, told_of(found)
+        options = dict(rho=self.rho, scalars=self.earlier(volume, seed), prior=self.prior, seed=seed)
+        found = online_rejection(volume, n, self.generator.z_dim, **options)
+        return found.z, found.log_volume, told_of(found), figures_of(found)
+
+    def earlier(self, volume, seed):
+        """The log-volumes [scalars] of the earlier latents that a population of this seed is compared with."""
+        z = start(np.arange(self.scalars), self.generator.z_dim, seed=seed, prior=self.prior)
+        return evaluate(volume, z)
 
 
 def told_of(found):
     return f"{len(found.z)} draws, acceptance {found.acceptance:.3g}, {found.evaluations} volumes computed"
+
+
+def figures_of(found):
+    return dict(acceptance=found.acceptance, volumes=found.evaluations)

@@ -10,11 +10,11 @@ import time
 import numpy as np
 import torch
 
-from latent_plugins.candidates import BASES, CHOICE
+from latent_plugins.priors import base_measure
+from latent_plugins.randomness import Stream, philox, to_uniform
 from latent_plugins.samplers.base import Latents, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
 
-PROPOSALS = 2**22  # substream of the proposals, beyond those of classes, metrics and trainings
 AT_ONCE = 8  # proposals of a seed whose weights are computed together; part of the definition of a seed's latent
 
 
@@ -23,10 +23,11 @@ def proposals(seed, first, z_dim, base="prior"):
 
     Each is a pure function of the seed and its number. base: the prior, as in `candidate_latents`.
     """
-    key = [seed & (2**64 - 1), CHOICE + 16 * PROPOSALS]
-    rows = [np.random.Philox(key=key, counter=[0, 0, 0, first + i]).random_raw(z_dim + 1) for i in range(AT_ONCE)]
-    u = ((np.stack(rows) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return torch.from_numpy(BASES[base](u[:, :-1], 1.0).astype(np.float32)), torch.from_numpy(u[:, -1])
+    numbers = range(first, first + AT_ONCE)
+    bits = [philox(seed, Stream.WEIGHT_PROPOSALS, block=number).random_raw(z_dim + 1) for number in numbers]
+    u = to_uniform(np.stack(bits))
+    z = base_measure(base, z_dim).transform(u[:, :-1]).astype(np.float32)
+    return torch.from_numpy(z), torch.from_numpy(u[:, -1])
 
 
 def ascend(weights, z, *, steps=10, rate=0.05):

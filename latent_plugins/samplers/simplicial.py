@@ -4,11 +4,12 @@ import numpy as np
 import scipy.special
 import torch
 
-from latent_plugins.candidates import BLOCK, uniforms
-from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
+from latent_plugins.randomness import BLOCK, Stream, torch_seed, uniforms
+from latent_plugins.samplers.base import Latents, Sampler, check_labels
+from latent_plugins.samplers.prior import seed_latents
 from latent_plugins.spaces import default_domain
 
-SIMPLICIAL = 14  # stream of `latent_plugins.candidates`; its substreams, and from BULK on one for every bulk sample:
+# Substreams, and from BULK on one for every row of a bulk sample:
 LATENTS, ROTATION, MAXIMA, BULK = range(4)
 TRIALS = 1 << 15  # of the estimate of an acceptance
 SMALLEST_ACCEPTANCE = 1e-3
@@ -24,7 +25,9 @@ def simplex(m, d, seed=0):
     # The corners span m − 1 dimensions; an orthonormal basis of them, then one of as many dimensions in the latents.
     basis = np.linalg.svd(corners)[2][: m - 1]
     flat = corners @ basis.T * np.sqrt(m / (m - 1))
-    gaussian = scipy.special.ndtri(uniforms(np.arange(m - 1), d, seed=seed, stream=SIMPLICIAL, substream=ROTATION))
+    gaussian = scipy.special.ndtri(
+        uniforms(np.arange(m - 1), d, seed=seed, stream=Stream.SIMPLICIAL, substream=ROTATION)
+    )
     frame, triangle = np.linalg.qr(gaussian.T)
     return flat @ (frame * np.sign(np.diag(triangle))).T
 
@@ -45,7 +48,7 @@ def maxima(m, d, domain="gaussian"):
     largest = np.empty(TRIALS)
     for begin in range(0, TRIALS, BLOCK):
         rows = np.arange(begin, begin + BLOCK)
-        u = uniforms(rows, m + 1, seed=0, stream=SIMPLICIAL, substream=MAXIMA)
+        u = uniforms(rows, m + 1, seed=0, stream=Stream.SIMPLICIAL, substream=MAXIMA)
         g = scipy.special.ndtri(u[:, :m])
         g -= g.mean(axis=1, keepdims=True)
         largest[rows] = np.sqrt(m / (m - 1)) * g.max(axis=1)
@@ -111,8 +114,7 @@ class SimplicialSampler(Sampler):
 
     def draw(self, seeds, c=None):
         """See Sampler.draw."""
-        z = [self.generator.seed_latent(seed) for seed in seeds]
-        z = torch.cat(z) if z else torch.empty(0, self.generator.z_dim)
+        z = seed_latents(self.generator, seeds)
         return self._replaced(z, c, lambda row: (int(seeds[row]), LATENTS))
 
     def sample(self, n, generator, c=None):
@@ -143,5 +145,5 @@ def proposals(chunk, d, *, seed, substream):
     One counter block, read as latents one after the other: a seed needs few, and a block of whole rows has a thousand.
     """
     rows = np.arange(chunk * BLOCK, (chunk + 1) * BLOCK)
-    u = uniforms(rows, -(-16 * d // BLOCK), seed=seed, stream=SIMPLICIAL, substream=substream).ravel()
+    u = uniforms(rows, -(-16 * d // BLOCK), seed=seed, stream=Stream.SIMPLICIAL, substream=substream).ravel()
     return scipy.special.ndtri(u[: len(u) // d * d].reshape(-1, d)).astype(np.float32)

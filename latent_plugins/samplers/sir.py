@@ -2,7 +2,8 @@
 
 import torch
 
-from latent_plugins.samplers.discriminated import SIR, CriticSampler, check_positive
+from latent_plugins.randomness import Stream
+from latent_plugins.samplers.discriminated import CriticSampler, check_positive
 
 
 class SIRSampler(CriticSampler):
@@ -15,7 +16,7 @@ class SIRSampler(CriticSampler):
 
     name = "sir"
     settings = {"steps": "proposals"}
-    stream = SIR
+    stream = Stream.SIR
 
     def __init__(self, generator, critic, *, proposals=10, batch=256):
         super().__init__(generator, critic, batch=batch)

@@ -4,11 +4,11 @@ import numpy as np
 import scipy.special
 import torch
 
-from latent_plugins.candidates import uniforms
-from latent_plugins.samplers.base import Latents, Sampler, check_labels, torch_seed
+from latent_plugins.randomness import Stream, torch_seed, uniforms
+from latent_plugins.samplers.base import Latents, Sampler, check_labels
+from latent_plugins.samplers.prior import seed_latents
 
-TRUNCATED = 15  # stream of `latent_plugins.candidates`; its substreams:
-SEEDS, BULK = range(2)
+SEEDS, BULK = range(2)  # substreams
 
 
 class TruncatedNormalSampler(Sampler):
@@ -29,8 +29,7 @@ class TruncatedNormalSampler(Sampler):
 
     def draw(self, seeds, c=None):
         """See Sampler.draw."""
-        z = [self.generator.seed_latent(seed) for seed in seeds]
-        z = torch.cat(z) if z else torch.empty(0, self.generator.z_dim)
+        z = seed_latents(self.generator, seeds)
         return self._cut(z, c, np.asarray(seeds, dtype=np.int64), seed=0, substream=SEEDS)
 
     def sample(self, n, generator, c=None):
@@ -42,7 +41,7 @@ class TruncatedNormalSampler(Sampler):
         """Latents in which coordinates of z beyond the threshold come from the rows `rows` of a stream."""
         c = check_labels(c, len(z), self.generator.c_dim)
         below = scipy.special.ndtr(-self.threshold)
-        u = uniforms(rows, z.shape[1], stream=TRUNCATED, **stream)
+        u = uniforms(rows, z.shape[1], stream=Stream.TRUNCATED, **stream)
         redrawn = scipy.special.ndtri(below + u * (1 - 2 * below)).astype(np.float32)
         # Rounding to float32 may step over the bound.
         redrawn = torch.from_numpy(redrawn).clamp(-self.threshold, self.threshold)

@@ -2,9 +2,10 @@
 
 import torch
 
-from latent_plugins.geometry.density import GaussianPrior, SpherePrior, TruncatedPrior, entropy_of
+from latent_plugins.geometry.density import entropy_of
 from latent_plugins.geometry.piecewise import log_product, rank_tolerance
 from latent_plugins.geometry.report.subject import Section, summary
+from latent_plugins.priors import prior_of
 
 FULL = (
     "differential entropy on the generated manifold, h(p_z) + E log √det(JᵀJ), where the map is injective; where it "
@@ -31,8 +32,8 @@ def entropy(subject):
     needed = subject.space_map.in_dim - subject.on_sphere
     full = log_product(spectra.double(), needed, rank_tolerance(torch.float32))
     deficient = int(full.isneginf().sum())
-    prior, name = prior_of(subject)
-    facts = dict(exact=False, unit="nats", prior=name, prior_entropy=prior.entropy, full_rank=needed)
+    prior = prior_of(subject.generator, subject.space_map.domain)
+    facts = dict(exact=False, unit="nats", prior=prior.text, prior_entropy=prior.entropy, full_rank=needed)
     if deficient:
         volumes = log_product(spectra.double(), subject.top_k, rank_tolerance(torch.float32))
         facts.update(
@@ -52,13 +53,3 @@ def entropy(subject):
         log_volume=summary(volumes),
     )
     return Section(facts)
-
-
-def prior_of(subject):
-    """(prior with an entropy, what it is) of a subject's latents."""
-    d = subject.generator.z_dim
-    if subject.on_sphere:
-        return SpherePrior(d), f"uniform on the sphere of radius √{d}, with respect to its volume"
-    if subject.generator.prior == "truncated":
-        return TruncatedPrior(d), f"N(0, I) in {d} dimensions, cut to [−2, 2]"
-    return GaussianPrior(d), f"N(0, I) in {d} dimensions"

@@ -13,7 +13,7 @@ from latent_plugins.geometry.latent_classes import (
     simplicial_structure,
 )
 from latent_plugins.geometry.report.subject import Figure, Section
-from latent_plugins.metrics.precision_recall import precision_recall
+from latent_plugins.metrics.precision_recall import exact_precision_recall
 
 FEWEST = 8  # latents of a class that counts
 NEIGHBOURS = 3
@@ -100,5 +100,5 @@ def precision_of(subject, classes, labels, features, confidence):
     """(precision [m] of each class, what it means): against real features where there are some."""
     if subject.real is None:
         return torch.stack([confidence[labels == k].double().mean() for k in classes]), BY_CONFIDENCE
-    shares = [precision_recall(subject.real, features[labels == k], k=NEIGHBOURS)[0] for k in classes]
+    shares = [exact_precision_recall(subject.real, features[labels == k], k=NEIGHBOURS)[0] for k in classes]
     return torch.tensor(shares, dtype=torch.float64), f"{BY_REAL}, {len(subject.real)} of {subject.real_name}"

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib_compat.detectors import FEATURES, PROBABILITIES
-from latent_plugins.candidates import CHOICE, integer_key
 from latent_plugins.metrics.generated import generated_batches
 from latent_plugins.metrics.neighbours import unwatched
+from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.samplers import Latents
 from latent_plugins.spaces import to_sphere
 from latent_plugins.spectrum import spectrum
@@ -20,7 +20,6 @@ from latent_plugins.spectrum import spectrum
 STEP = 8
 # Images are compared by their pixels at this size where there is no detector.
 SIDE = 16
-SUBSTREAM = 2**21  # of the counter-based streams: belongs to reports alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Subject:
 
     def random(self, number):
         """A CPU torch.Generator that depends on the seed and this number alone: each section has numbers of its own."""
-        key = integer_key(number, seed=self.seed, stream=CHOICE, substream=SUBSTREAM)
+        key = integer_key(number, seed=self.seed, stream=Stream.GEOMETRY)
         return torch.Generator().manual_seed(key)
 
     def latents(self, n, random):

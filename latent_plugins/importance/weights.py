@@ -1,12 +1,11 @@
 """Sampling weights from log-volumes, in log space: |ρ| of any size neither overflows nor divides by zero."""
 
 import dataclasses
-import warnings
 
 import numpy as np
 import scipy.special
 
-from latent_plugins.psis import pareto_smooth
+from latent_plugins.importance.psis import pareto_smooth
 
 LOG_EPSILON = 1e-12  # keeps the log of a vanishing singular value finite
 
@@ -87,40 +86,3 @@ def degeneracy(logw):
     """The Degeneracy of normalised log-weights [N]."""
     ess = float(np.exp(-scipy.special.logsumexp(2 * logw)))
     return Degeneracy(int(np.isfinite(logw).sum()), ess, float(np.exp(logw.max())), pareto_smooth(logw)[1])
-
-
-def warn_if_degenerate(found, asked):
-    """Warn when fewer than `asked` candidates effectively carry the weight, and say what would help."""
-    if found.effective_sample_size < asked:
-        warnings.warn(
-            f"degenerate weights: {found}, but {asked} samples are drawn; they will show little of what rho asks for. "
-            "More candidates, a smaller |rho| or a smaller top-k help",
-            stacklevel=2,
-        )
-
-
-def gumbel_order(logw, gumbel):
-    """Indices of the usable candidates in a weighted random order without replacement.
-
-    Sorting log-weight + Gumbel noise in descending order is drawing one candidate after the other, each time with
-    probability proportional to the weights that are left (Gumbel-max trick; Efraimidis and Spirakis 2006).
-    """
-    order = np.argsort(-(logw + gumbel), kind="stable")
-    return order[: int(np.isfinite(logw).sum())]
-
-
-def extreme_order(log_volume, rho):
-    """Indices of the usable candidates by log-volume [N]: ascending for ρ = −∞, descending for ρ = ∞.
-
-    It is what drawing without replacement tends to as |ρ| grows: each draw takes the most extreme candidate left. Of
-    equal ones the first comes first.
-    """
-    height = np.where(np.isfinite(log_volume), np.sign(rho) * log_volume, -np.inf)
-    return np.argsort(-height, kind="stable")[: int(np.isfinite(log_volume).sum())]
-
-
-def inverse_cdf(logw, u):
-    """Candidate indices for uniform numbers u: independent weighted draws with replacement."""
-    cumulative = np.cumsum(np.exp(logw))
-    index = np.searchsorted(cumulative / cumulative[-1], u, side="right")
-    return np.minimum(index, np.flatnonzero(np.isfinite(logw))[-1])

@@ -1,0 +1,337 @@
+"""What every registered sampler draws follows the law that its name and its settings state.
+
+Every sampler × prior × classes × {plain, filtered by jbt, mixed with the prior} × {draw, sample}, on generators with a
+closed form: chi-square tests against the exact density, or, for the samplers that move latents, Kolmogorov–Smirnov
+tests against their steps written out by hand. A new sampler is in these tests by being registered: it needs a Case.
+"""
+
+import dataclasses
+import functools
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from toy_laws import CLASSES, LEVEL, PRIORS, RATES, Law, ToyGenerator, log_volume, norm, two_samples
+
+from latent_plugins.atlas import Atlas
+from latent_plugins.randomness import torch_seed
+from latent_plugins.samplers import create_sampler, registry
+from latent_plugins.samplers.base import class_seed
+from latent_plugins.samplers.filtered import FilterSampler
+from latent_plugins.samplers.jbt import JBTFilter
+from latent_plugins.samplers.mixture import MixtureSampler
+from latent_plugins.samplers.simplicial import simplex
+from latent_plugins.spaces import get_space
+
+N, FEW = 1200, 450  # rows of a test; where each is filtered by itself
+CANDIDATES = 30_000
+KEEP = 0.7  # of the filter
+REFERENCE = 40_000  # rows of a law that is sampled
+POLARITY = -0.8
+SCALARS = 40  # earlier volumes of the online rule
+
+
+def unit(generator, z):
+    """z as the image sees it."""
+    return z * (np.sqrt(2) / z.norm(dim=1, keepdim=True)) if generator.normalizes_z else z
+
+
+class Weights:
+    """The importance weight 1 + tanh z₀, of mean 1 and below 2, of what the image sees of z."""
+
+    m = 2.0
+
+    def check_network(self, generator):
+        pass
+
+    def to(self, device):
+        return self
+
+    def weights(self, generator, z, c=None):
+        return 1 + torch.tanh(unit(generator, z)[:, 0])
+
+
+def critic(generator):
+    """The score tanh(2 z₀) of an image, from which z₀ is read off."""
+
+    def score(images):
+        return torch.tanh(2 * torch.log1p(RATES[0, 0] * (images.flatten(1) @ generator.basis)[:, 0]) / RATES[0, 0])
+
+    return score
+
+
+def volumes(generator):
+    """The exact log-volume of a class, as the samplers take it."""
+    return lambda label: lambda z: torch.from_numpy(log_volume(generator, np.asarray(z, dtype=np.float64), label))
+
+
+# --- the laws, as log-densities relative to the prior's ---------------------------------------------------------------
+
+
+def volume_power(rho):
+    return lambda generator, label: lambda z: rho * log_volume(generator, z, label)
+
+
+def flat(generator, label):
+    return lambda z: np.zeros(len(z))
+
+
+def within_one(generator, label):
+    if generator.normalizes_z:  # the mass of N(0, I) within the square, along each direction
+        return lambda z: np.log(-np.expm1(-1 / (z**2 / 2).max(axis=1) / 2))
+    return lambda z: np.where((np.abs(z) <= 1).all(axis=1), 0.0, -np.inf)
+
+
+def near_a_corner(generator, label):
+    return lambda z: np.where((z @ simplex(3, 2).T).max(axis=1) > 0.6, 0.0, -np.inf)
+
+
+def up_to(generator, label, threshold):
+    """Norms up to a threshold."""
+    return lambda z: np.where(norm(generator, z, label) <= threshold, 0.0, -np.inf)
+
+
+def importance(generator, label):
+    return lambda z: np.log1p(np.tanh(z[:, 0]))
+
+
+def scored(generator, label):
+    return lambda z: np.tanh(2 * z[:, 0])
+
+
+# --- the samplers that move latents, by hand --------------------------------------------------------------------------
+
+
+def uphill(z, value, steps, rate):
+    """Steps of gradient ascent along the sphere through each z."""
+    for _ in range(steps):
+        z = z.detach().requires_grad_(True)
+        (g,) = torch.autograd.grad(value(z).sum(), z)
+        z = (z + rate * (g - (g * z).sum(1, keepdim=True) / (z * z).sum(1, keepdim=True) * z)).detach()
+    return z
+
+
+def climbed(generator, z):
+    return uphill(z, lambda x: Weights().weights(generator, x), 10, 0.3)
+
+
+def chosen_and_climbed(generator, z):
+    u = torch.rand(len(z), generator=torch.Generator().manual_seed(8))
+    return climbed(generator, z[u < Weights().weights(generator, z) / 2])
+
+
+def transported(generator, z):
+    score, start = critic(generator), z
+
+    def value(x):
+        return score(generator(x, torch.zeros(len(x), 0))) / 2.0 - (x - start + 1e-3).norm(dim=1)
+
+    return uphill(z, value, 6, 0.1)
+
+
+# --- the cases --------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """How a sampler is made, and its law: a log-density relative to the prior, or a map of the prior's draws.
+
+    classes, priors: what the sampler serves; anything else it must refuse with `refusal`.
+    """
+
+    options: Callable
+    law: Callable | None = None
+    moved: Callable | None = None
+    classes: bool = True
+    priors: tuple = tuple(PRIORS)
+    refusal: str = ""
+
+
+def online(rho, **options):
+    return lambda generator, atlas: dict(volumes=volumes(generator), rho=rho, **options)
+
+
+def weighted(**options):
+    return lambda generator, atlas: dict(weights=Weights(), **options)
+
+
+def asking(**options):
+    return Case(
+        lambda generator, atlas: dict(critic=critic(generator), **options),
+        law=scored,
+        classes=False,
+        refusal="scores images alone: its generator must be unconditional",
+    )
+
+
+CASES = {
+    "prior": Case(lambda generator, atlas: {}, flat),
+    "truncation": Case(lambda generator, atlas: dict(psi=0.5), flat),
+    "truncated-normal": Case(lambda generator, atlas: dict(threshold=1.0), within_one),
+    "simplicial": Case(
+        lambda generator, atlas: dict(m=3, tau=0.6),
+        near_a_corner,
+        priors=("normal", "sphere"),
+        refusal="simplicial truncation needs latents of N",
+    ),
+    "jbt": Case(
+        lambda generator, atlas: dict(keep=0.5, method="exact", calibration=20_000),
+        flat,  # up to the threshold of its own filter
+    ),
+    "magnet": Case(lambda generator, atlas: dict(atlas=atlas), volume_power(1.0)),
+    "polarity": Case(lambda generator, atlas: dict(atlas=atlas, rho=POLARITY), volume_power(POLARITY)),
+    "pcn": Case(online(1.0, steps=60), volume_power(1.0)),
+    "smc": Case(online(POLARITY, particles=2500), volume_power(POLARITY)),
+    "rejection": Case(online(1.0, particles=2500), volume_power(1.0)),
+    "online": Case(online(1.0, particles=2500, scalars=SCALARS), volume_power(1.0)),
+    "latentrs": Case(weighted(), importance),
+    "latentga": Case(weighted(rate=0.3), moved=climbed),
+    "latentrs+ga": Case(weighted(rate=0.3), moved=chosen_and_climbed),
+    "drs": asking(percentile=None, burn_in=4000),
+    "mh": asking(length=40),
+    "sir": asking(proposals=60),
+    "dot": dataclasses.replace(asking(steps=6, rate=0.1, k=2.0), law=None, moved=transported),
+}
+
+
+@functools.cache
+def toy(prior, c_dim):
+    return ToyGenerator(prior, c_dim)
+
+
+@pytest.fixture(scope="module")
+def atlases(tmp_path_factory):
+    @functools.cache
+    def made(prior, c_dim):
+        path = tmp_path_factory.mktemp("laws") / "atlas"
+        return Atlas.build(toy(prior, c_dim), path, space="style", candidates=CANDIDATES)
+
+    return made
+
+
+@functools.cache
+def jbt_filter(prior, c_dim):
+    generator = toy(prior, c_dim)
+    space = get_space(generator, "style", c=torch.zeros(c_dim))
+    return JBTFilter(space, KEEP, draws=1000, calibration=4000)  # many draws: norms as good as exact
+
+
+def made(name, prior, c_dim, atlas):
+    return create_sampler(name, toy(prior, c_dim), **CASES[name].options(toy(prior, c_dim), atlas))
+
+
+def labels_of(n, c_dim):
+    return (torch.eye(c_dim)[torch.arange(n) % c_dim], np.arange(n) % c_dim) if c_dim else (None, np.zeros(n, int))
+
+
+def threshold_of(chosen, generator, label):
+    """The largest norm that a JBTFilter lets pass, which must be the quantile of the exact norms that it states."""
+    found = chosen.threshold(torch.eye(CLASSES)[label] if label is not None else torch.zeros(0))
+    prior = Law(generator, flat(generator, label))
+    error = 4 * np.sqrt(chosen.keep * (1 - chosen.keep) / chosen.calibration)
+    low, high = (prior.quantile_of(norm(generator, prior.z, label), chosen.keep + e) for e in (-error, error))
+    assert 0.98 * low <= found <= 1.02 * high
+    return found
+
+
+@functools.cache
+def law_of(name, prior, label, way, threshold, scale=None):
+    """The Law of a sampler plain, filtered or mixed.
+
+    threshold: of the filter of `jbt`, or where the draws are filtered; scale: Σ of the earlier volumes of the online
+    rule.
+    """
+    generator = toy(prior, CLASSES if label is not None else 0)
+    own = CASES[name].law(generator, label)
+    if scale is not None:
+        power = own
+        own = lambda z: power(z) - np.logaddexp(power(z), scale)  # noqa: E731
+    if threshold is not None:
+        law = Law(generator, lambda z: own(z) + up_to(generator, label, threshold)(z))
+    else:
+        law = Law(generator, own)
+    return (law.mixed(Law(generator, flat(generator, label))) if way == "mixed" else law).slim()
+
+
+@functools.cache
+def reference_of(name, prior, way, label, threshold):
+    """Many draws [n, 2] of a sampler that moves latents, by its steps written out by hand."""
+    generator = toy(prior, 0)
+    start = generator.sample_prior(REFERENCE, torch.Generator().manual_seed(99))
+    z = CASES[name].moved(generator, start)
+    if way == "filtered":
+        seen = unit(generator, z).double().numpy()
+        z = z[torch.from_numpy(norm(generator, seen, label) <= threshold)]
+    if way == "mixed":
+        z = torch.cat([z, generator.sample_prior(len(z), torch.Generator().manual_seed(98))])
+    return z.numpy()
+
+
+def earlier_volume(sampler, way, how, seed, label):
+    """log Σ of the volumes that the online rule compares with: those of its population's seed, or on average.
+
+    A bulk draw that is filtered or mixed takes several populations, or one of a seed of its own.
+    """
+    if how == "draw" or way == "plain":
+        key = class_seed(0 if how == "draw" else seed, label)
+        return float(np.logaddexp.reduce(sampler.earlier(sampler.volumes(label), key)))
+    prior = Law(sampler.generator, flat(sampler.generator, label))
+    return float(np.log(SCALARS * prior.mean(np.exp(log_volume(sampler.generator, prior.z, label)))))
+
+
+def test_every_registered_sampler_has_a_case():
+    assert {cls.name for cls in registry.BUILTIN} == set(CASES)
+
+
+@pytest.mark.parametrize("how", ["draw", "sample"])
+@pytest.mark.parametrize("way", ["plain", "filtered", "mixed"])
+@pytest.mark.parametrize("c_dim", [0, CLASSES])
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("name", CASES)
+def test_draws_follow_the_law(name, prior, c_dim, way, how, atlases):
+    case, generator = CASES[name], toy(prior, c_dim)
+    atlas = atlases(prior, c_dim) if name in ("magnet", "polarity") else None
+    if prior not in case.priors or (c_dim and not case.classes):
+        with pytest.raises(ValueError, match=case.refusal):
+            made(name, prior, c_dim, atlas)
+        return
+    sampler = base = made(name, prior, c_dim, atlas)
+    if way == "filtered":
+        sampler = FilterSampler(generator, sampler, [jbt_filter(prior, c_dim)])
+    if way == "mixed":
+        sampler = MixtureSampler(sampler, create_sampler("prior", generator), 0.5)
+    n = (FEW if way == "filtered" and how == "draw" else N) * (2 if c_dim else 1)
+    c, labels = labels_of(n, c_dim)
+    random = torch.Generator().manual_seed(zlib.crc32(f"{name} {prior} {c_dim} {way}".encode()))
+    seed = torch_seed(random.clone_state())  # what a sampler's bulk draw makes its numbers from
+    latents = sampler.draw(range(n), c) if how == "draw" else sampler.sample(n, random, c)
+    assert latents.z.shape == (n, 2) and latents.z.dtype == torch.float32
+
+    z = unit(generator, latents.z).double().numpy()
+    for label in range(CLASSES) if c_dim else (None,):
+        rows, limits = z[labels == label] if c_dim else z, []
+        if name == "jbt":
+            limits.append(threshold_of(base.filters[0], generator, label))
+        if way == "filtered":
+            limits.append(threshold_of(jbt_filter(prior, c_dim), generator, label))
+            assert norm(generator, rows, label).max() <= 1.12 * limits[-1]  # the filter's norms are estimates
+        threshold = min(limits, default=None)
+        if case.moved:
+            reference = (
+                unit(generator, torch.from_numpy(reference_of(name, prior, way, label, threshold))).double().numpy()
+            )
+            assert two_samples(generator, rows, reference) > LEVEL
+            continue
+        scale = earlier_volume(base, way, how, seed, label) if name == "online" else None
+        law = law_of(name, prior, label, way, threshold, scale)
+        assert law.pvalue(rows) > LEVEL / (CLASSES if c_dim else 1)
+    if prior == "truncated" and case.moved is None:
+        assert latents.z.abs().max() <= 2
+    if name == "truncation":
+        psi = latents.psi if way != "mixed" else latents.psi[~np.isnan(latents.psi)]
+        assert set(psi) == {0.5} and (way != "mixed" or 0.4 * n < len(psi) < 0.6 * n)
+    if way == "mixed":
+        distinct = len(np.unique(latents.z.numpy(), axis=0))  # chains stay where they are now and then, others never do
+        assert distinct >= 0.95 * n if name in ("pcn", "smc") else distinct == n
