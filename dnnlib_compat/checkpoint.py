@@ -19,9 +19,10 @@ from dnnlib_compat.archives import open_archive, read_entry
 from dnnlib_compat.budgets import MAX_PICKLE, MAX_REPEATED
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, names, reason, shown, what
 from dnnlib_compat.formats import LEGACY_CHECKPOINT
+from dnnlib_compat.pickle_records import LEGACY_PICKLES, DTypeRecord
 from dnnlib_compat.pickle_scan import scan
 from dnnlib_compat.torch_archives import check_checkpoint, content_entry
-from dnnlib_compat.unpickle import ALLOWED, LEGACY_PICKLES, DTypeRecord
+from dnnlib_compat.unpickle import ALLOWED
 
 # Entries that only training needs.
 TRAINING_STATE = ("optimizer", "optim", "g_optim", "d_optim", "scheduler", "grad_scalar")

@@ -12,8 +12,9 @@ import torch
 from dnnlib_compat.archives import open_archive, read_entry, verify
 from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_PICKLE
 from dnnlib_compat.errors import NetworkFileError, quoted, reading, shown
+from dnnlib_compat.pickle_records import InertRecord, PlainDict, Sealed, TensorRecord
 from dnnlib_compat.pickle_scan import scan
-from dnnlib_compat.unpickle import ALLOWED, InertRecord, PlainDict, RestrictedUnpickler, TensorRecord, _call, _Sealed
+from dnnlib_compat.unpickle import ALLOWED, RestrictedUnpickler, call
 
 CONTENT, CODE = "data.pkl", "/code/"
 STORAGES = {
@@ -64,7 +65,7 @@ class ArchiveStorage:
         return torch.frombuffer(bytearray(data), dtype=torch.uint8).untyped_storage(), self.dtype
 
 
-class ScriptRecord(metaclass=_Sealed):
+class ScriptRecord(metaclass=Sealed):
     """A module of a TorchScript program: its attributes, which are tensors, modules and settings alike."""
 
     __slots__ = ("state",)
@@ -93,7 +94,7 @@ class ScriptRecord(metaclass=_Sealed):
         return found
 
 
-_SAME = _call(lambda value, *rest: value)
+_SAME = call(lambda value, *rest: value)
 
 
 class ArchiveUnpickler(RestrictedUnpickler):
