@@ -187,7 +187,7 @@ def test_latents_without_real_counterparts_lose_their_weight(tmp_path):
     u = torch.rand(4000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     sign = torch.where(torch.arange(4000) % 2 == 0, 1.0, -1.0)[:, None, None, None]
     data = (1 + u) * sign
-    schedule = Schedule(hidden=(64, 64), batch=128, weights_lr=3e-3, critic_lr=3e-3, steps=400, ema=0.99)
+    schedule = Schedule(hidden=(64, 64), batch=128, weights_lr=3e-3, critic_lr=3e-3, steps=600, ema=0.99)
     rows = run(Line(), data, tmp_path / "out", schedule)
     weights = load_weights(tmp_path / "out" / "weights.npz")
     z = torch.linspace(-2, 2, 401)[:, None]
