@@ -95,6 +95,7 @@ def passing(generator, label, threshold, draws):
 
     The square of the estimate has the mean ‖J‖² and the variance 2 Σσ⁴ / draws.
     """
+
     def chance(z):
         squares = norm(generator, z, label) ** 2
         fourth = squares**2 if generator.normalizes_z else (slopes(z, label) ** 4).sum(axis=1)
@@ -236,9 +237,15 @@ def labels_of(n, c_dim):
     return (torch.eye(c_dim)[torch.arange(n) % c_dim], np.arange(n) % c_dim) if c_dim else (None, np.zeros(n, int))
 
 
+CHECKED = {}  # {label: filters whose threshold was found right}
+
+
 def threshold_of(chosen, generator, label):
     """The largest norm that a JBTFilter lets pass, which must be the quantile of the exact norms that it states."""
     found = chosen.threshold(torch.eye(CLASSES)[label] if label is not None else torch.zeros(0))
+    if chosen in CHECKED.setdefault(label, set()):
+        return found
+    CHECKED[label].add(chosen)
     prior = Law(generator, flat(generator, label))
     error = 4 * np.sqrt(chosen.keep * (1 - chosen.keep) / chosen.calibration)
     low, high = (prior.quantile_of(norm(generator, prior.z, label), chosen.keep + e) for e in (-error, error))

@@ -79,7 +79,8 @@ def grid(sphere, bound):
     if sphere:
         angle = (np.arange(36_000) + 0.5) / 36_000 * 2 * np.pi - np.pi
         return np.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.zeros(len(angle))
-    line = ((np.arange(1000) + 0.5) / 1000 * 2 - 1) * bound
+    cells = round(100 * bound)  # of a width that the coarse cells' edges are multiples of
+    line = ((np.arange(cells) + 0.5) / cells * 2 - 1) * bound
     z = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
     return z, -0.5 * (z**2).sum(axis=1)
 

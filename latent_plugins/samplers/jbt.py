@@ -111,7 +111,8 @@ class JBTFilter(Filter):
         if not 0 < step < np.inf:
             raise ValueError(f"step={step}: give a positive number, such as {STEP:g}")
         self.space_map, self.keep, self.calibration, self.seed = space_map, keep, calibration, seed
-        self._norms, self._calibrated, self._row_bytes = methods[method], {}, None
+        self._norms, self._row_bytes = methods[method], None
+        self._calibrated, self._thresholds = {}, {}
 
     def accept(self, z, c, u):
         """See Filter.accept. u is not used."""
@@ -132,11 +133,14 @@ class JBTFilter(Filter):
 
     def threshold(self, label):
         """The largest norm that passes, for a label [c_dim]."""
-        found = self.calibrated(label)
-        threshold = torch.quantile(found, self.keep, interpolation="lower").item()
-        if not np.isfinite(threshold):
-            raise ValueError(f"{int((~found.isfinite()).sum())} of {len(found)} Jacobian norms are not finite")
-        return threshold
+        key = tuple(label.tolist())
+        if key not in self._thresholds:
+            found = self.calibrated(label)
+            threshold = torch.quantile(found, self.keep, interpolation="lower").item()
+            if not np.isfinite(threshold):
+                raise ValueError(f"{int((~found.isfinite()).sum())} of {len(found)} Jacobian norms are not finite")
+            self._thresholds[key] = threshold
+        return self._thresholds[key]
 
     def calibrated(self, label):
         """The norms float64 [calibration] of the calibration set with a label [c_dim], infinite where not finite."""
