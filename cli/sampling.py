@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import click
+import numpy as np
 import torch
 
 from cli.atlases import cached_atlas
@@ -170,8 +171,12 @@ def filters_and_base(name):
     samplers = available_samplers()
     if name in samplers:
         return [], samplers[name]
-    *filters, base = name.split("+")
-    if base not in samplers or not filters or not set(filters) <= set(FILTERS):
+    parts = name.split("+")
+    places = [i for i in range(1, len(parts)) if "+".join(parts[i:]) in samplers]  # names may have a + of their own
+    filters, base = (parts[: places[0]], "+".join(parts[places[0] :])) if places else ([], None)
+    if len(set(filters) | {base}) <= len(filters):
+        raise ValueError(f"{name}: a filter stands there twice, which changes nothing; name it once")
+    if base is None or not set(filters) <= set(FILTERS):
         raise ValueError(
             f"unknown sampler {name!r}; known samplers: {', '.join(sorted(samplers))}; {', '.join(FILTERS)} may stand "
             "before another one, as in jbt+polarity"
@@ -233,6 +238,9 @@ class SamplerMaker:
             sampler = FilterSampler(self.generator, sampler, [self._filter(each, psi) for each in self.filters])
             taken = {option for each in self.filters for option in FILTERS[each]}
             described |= {option: self.options[option] for option in taken - set(WEIGHTS)}
+        for each in getattr(sampler, "filters", ()):
+            if isinstance(each, JBTFilter):
+                described |= dict(keep=each.keep, filter_space=each.space_map.name)
         return sampler, {key: value for key, value in described.items() if value is not None}
 
     def _filter(self, name, psi):
@@ -280,6 +288,11 @@ class SamplerMaker:
             space = canonical_space(self.options["space"] or self.advice["space"])
             if self.options["atlas_path"] is None or rho is not None:
                 chosen = choose_rho(self.name, rho, advice_for(self.advice, space))
+        extra = [name for name in ("alpha", "pareto", "true_volumes") if self.options[name]]
+        if chosen is not None and np.isinf(chosen) and extra:
+            raise click.ClickException(
+                f"--rho={chosen:g} takes candidates in the order of their volumes; leave out --{spelled(extra[0])}"
+            )
         key = psi, atlas_seed
         if key not in self._found:
             self._found[key] = self._find_atlas(psi, atlas_seed)
@@ -299,7 +312,8 @@ class SamplerMaker:
         if atlas is None:
             made = self._settings(space, psi)
             if made["candidates"] is None and space == "z:w" and self.per_sample:
-                made["candidates"] = max(default_candidates(space), self.per_sample * self.needed)
+                each = 1 if self.in_order else self.per_sample
+                made["candidates"] = max(default_candidates(space), each * self.needed)
             settings = settings_for(self.generator, options["top_k"], self.advice, seed=seed, **made)
             if settings.candidates < self.needed and (options["without_replacement"] or self.in_order):
                 text = self.shortage.format(needed=self.needed, candidates=settings.candidates)
@@ -374,6 +388,8 @@ def sampler_on(generator, name, atlas, *, space, label, true_volumes, **options)
     sampler = create_sampler(name, generator, atlas=atlas, true_volumes=true_volumes, **options)
     described = dict(options, space=space, rho=rho_for_json(sampler.rho), top_k=sampler.top_k)
     if true_volumes is not None:
+        if not atlas.predicted:
+            raise click.ClickException("--true-volumes is for an atlas of predicted volumes; this one's are computed")
         described["true_volumes"] = true_volumes
         click.echo(f"Computing the true volumes of {true_volumes} candidates...")
     found = smallest_sample_size(sampler, label)

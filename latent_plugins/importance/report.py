@@ -18,13 +18,14 @@ class WeightedDraw:
     """One weighted draw of candidates, or several of different classes taken together.
 
     drawn: rows; distinct: different candidates among them; ess: effective sample size of the weights, of several
-    classes the smallest one; law_log_volume: mean log-volume that the weights ask for; drawn_log_volume: that of the
-    rows; effective_rho: of a draw without replacement, the polarity whose law has the mean of the rows; else None.
+    classes the smallest one, None of extremes in order; law_log_volume: mean log-volume that the weights ask for;
+    drawn_log_volume: that of the rows; effective_rho: of a draw without replacement, the polarity whose law has the
+    mean of the rows; else None.
     """
 
     drawn: int
     distinct: int
-    ess: float
+    ess: float | None
     law_log_volume: float | None
     drawn_log_volume: float
     effective_rho: float | None = None
@@ -46,7 +47,7 @@ def weighted_draw(log_volume, logw, index, *, ess, ordered=False, rho=None):
     return WeightedDraw(
         drawn=len(index),
         distinct=len(np.unique(index)),
-        ess=ess,
+        ess=None if extremes else ess,
         law_log_volume=None if extremes else mean_log_volume(log_volume, logw),
         drawn_log_volume=drawn,
         effective_rho=effective,
@@ -66,7 +67,7 @@ def together(draws):
     return WeightedDraw(
         drawn=int(rows.sum()),
         distinct=sum(draw.distinct for draw in draws),
-        ess=min(draw.ess for draw in draws),
+        ess=None if any(draw.ess is None for draw in draws) else min(draw.ess for draw in draws),
         **{name: mean(name) for name in ("law_log_volume", "drawn_log_volume", "effective_rho")},
     )
 

@@ -44,6 +44,7 @@ class Sampler(abc.ABC):
     name: str
     needs_atlas = needs_volume = needs_weights = needs_critic = truncates = False
     settings: dict = {}
+    depth = 0  # of samplers that stand on others: how many, so that each has random numbers of its own
 
     @abc.abstractmethod
     def draw(self, seeds, c=None):
@@ -98,7 +99,7 @@ def told_by_class(n, c, generator, drawn):
 
 
 # How figures of several classes or populations become one: the worst of them, or their sum.
-COMBINE = dict(rhat=max, ess=min, acceptance=min, volumes=sum, ancestors=sum, bound_exceeded=sum)
+COMBINE = dict(rhat=max, chain_ess=min, acceptance=min, volumes=sum, ancestors=sum, bound_exceeded=sum)
 
 
 def combined(figures):

@@ -96,4 +96,4 @@ def figures_of(chains):
     """{name: figure} of Chains for records; those that nothing could be said of are left out."""
     known = np.isfinite([chains.rhat.max(), chains.ess.min()])
     found = dict(acceptance=float(chains.acceptance.mean()), volumes=int(chains.evaluations))
-    return found | (dict(rhat=float(chains.rhat.max()), ess=float(chains.ess.min())) if known.all() else {})
+    return found | (dict(rhat=float(chains.rhat.max()), chain_ess=float(chains.ess.min())) if known.all() else {})

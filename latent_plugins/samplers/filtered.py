@@ -1,12 +1,16 @@
 """Latents of any sampler that pass filters."""
 
 import abc
+import contextlib
+import copy
 import time
 import warnings
 
 import numpy as np
 import torch
 
+from latent_plugins.importance.report import ROOM
+from latent_plugins.randomness import torch_seed
 from latent_plugins.samplers.base import UNKNOWN, Latents, Sampler, by_class, check_labels
 from latent_plugins.samplers.effort import Effort
 from latent_plugins.samplers.keys import KEY_BYTES, hashed
@@ -34,8 +38,9 @@ class FilterSampler(Sampler):
     kept. The law of the latents is the base's, conditional on being accepted. A seed first proposes what the base gives
     for the seed itself, so that accepted seeds keep their image. Its later proposals are the base's latents for 32-bit
     keys, BLAKE2b hashes of seed and attempt, and its chances are such hashes too: they share no stream of random
-    numbers. A base with a capacity (a population, an order without replacement) is gone through in its order instead:
-    seed s is the s-th of its latents that pass. Labels stay as they are asked for.
+    numbers. The filters of a base that is a FilterSampler itself stand before these, side by side with them. A base
+    with a capacity (a population, an order without replacement) is gone through in its order instead: seed s is the
+    s-th of its latents that pass. Labels stay as they are asked for.
 
     `last_effort` is the Effort of the last draw or sample, None before; without an acceptance at all, the Effort of
     what was tried. batch: latents that the filters see at once in `sample`. max_tries: proposals rejected in a row
@@ -54,7 +59,9 @@ class FilterSampler(Sampler):
             raise ValueError(f"max_tries={max_tries} leaves no proposals: give 1 or more")
         self.generator, self.filters, self.batch, self.max_tries = generator, tuple(filters), batch, max_tries
         self.base = PriorSampler(generator) if base is None else base
-        self.last_effort = None
+        if isinstance(self.base, FilterSampler):  # filters upon filters are filters side by side
+            self.base, self.filters = self.base.base, (*self.base.filters, *self.filters)
+        self.depth, self.last_effort = 1 + getattr(self.base, "depth", 0), None
 
     @property
     def truncates(self):
@@ -80,8 +87,9 @@ class FilterSampler(Sampler):
         for attempt in range(self.max_tries):
             keys = seeds
             if attempt:
-                keys = [hashed(KEY_BYTES, "latent", seeds[row], attempt) for row in kept.pending.tolist()]
-            drawn = self.base.draw(keys, kept.c[kept.pending])
+                keys = [hashed(KEY_BYTES, "latent", self.depth, seeds[row], attempt) for row in kept.pending.tolist()]
+            with told_once(attempt):
+                drawn = self.base.draw(keys, kept.c[kept.pending])
             kept.take(drawn, self._each(drawn, [(seeds[row], attempt) for row in kept.pending.tolist()]))
             if not len(kept.pending):
                 return self._account(kept)
@@ -94,19 +102,18 @@ class FilterSampler(Sampler):
             wanted, passing, first = int(seeds[rows].max()) + 1, np.empty(0, dtype=np.int64), 0
             while len(passing) < wanted and first < capacity:
                 numbers = np.arange(first, min(first + BLOCK, capacity))
-                with warnings.catch_warnings():  # of what is only looked at; what is taken is drawn again below
-                    warnings.simplefilter("ignore")
+                with told_once(1):  # this is only looked at; what is taken is drawn again below
                     drawn = self.base.draw(numbers, kept.c[rows[:1]].expand(len(numbers), -1))
                 accepted = self._each(drawn, [(int(number), 0) for number in numbers]).numpy()
                 passing, first = np.append(passing, numbers[accepted]), first + len(numbers)
-                kept.proposed += len(numbers)
+                kept.proposed, kept.passed = kept.proposed + len(numbers), kept.passed + int(accepted.sum())
             if len(passing) < wanted:
                 raise ValueError(
                     f"{len(passing)} of the {capacity} latents of {self.base.name} pass the filters, so there is none "
                     f"for seed {wanted - 1}: draw from more, or relax the filters"
                 )
             kept.put(rows, self.base.draw(passing[seeds[rows]], kept.c[rows]))
-        return self._account(kept)
+        return self._account(kept, looked_at=True)
 
     def _each(self, drawn, numbers):
         """Which rows of Latents pass, one at a time: bool [n]. numbers: (seed, attempt) of each."""
@@ -115,11 +122,25 @@ class FilterSampler(Sampler):
         return torch.cat([torch.empty(0, dtype=torch.bool), *accepted])
 
     def sample(self, n, generator, c=None):
-        """See Sampler.sample. Latents that are rejected are replaced in further rounds."""
+        """See Sampler.sample. Latents that are rejected are replaced in further rounds.
+
+        An order without replacement is gone through instead, in an order of its own.
+        """
         kept = Kept(check_labels(c, n, self.generator.c_dim), self.generator.z_dim)
-        rejected = 0
+        if self.base.capacity is not None and hasattr(self.base, "reordered"):
+            numbers = np.empty(n, dtype=np.int64)
+            for _, rows in by_class(kept.c):
+                numbers[rows] = np.arange(len(rows))
+            twin = copy.copy(self)
+            twin.base = self.base.reordered(torch_seed(generator))
+            latents = twin._in_order(numbers, kept)
+            self.last_effort = twin.last_effort
+            return latents
+        rejected, rounds = 0, 0
         while True:
-            drawn = self.base.sample(len(kept.pending), generator, kept.c[kept.pending])
+            with told_once(rounds):
+                drawn = self.base.sample(len(kept.pending), generator, kept.c[kept.pending])
+            rounds += 1
             u = torch.rand(len(drawn.z), len(self.filters), generator=generator, dtype=torch.float64)
             parts = zip(*(x.split(self.batch) for x in (drawn.z, drawn.c, u)))
             accepted = torch.cat([self._accept(*part) for part in parts])
@@ -134,7 +155,7 @@ class FilterSampler(Sampler):
 
     def _chances(self, seed, attempt):
         """Uniform numbers float64 [1, filters] of one attempt of a seed."""
-        bits = [hashed(8, "chance", seed, attempt, number) >> 11 for number in range(len(self.filters))]
+        bits = [hashed(8, "chance", self.depth, seed, attempt, number) >> 11 for number in range(len(self.filters))]
         return (torch.tensor([bits], dtype=torch.float64) + 0.5) * 2.0**-53
 
     def _accept(self, z, c, u):
@@ -147,8 +168,16 @@ class FilterSampler(Sampler):
         accepted[passing] = True
         return accepted
 
-    def _account(self, kept):
+    def _account(self, kept, looked_at=False):
+        """Latents of what was kept, and the last effort. looked_at: of an order, whose law its own draw judges."""
         self.last_effort = kept.effort()
+        ess = kept.report.get("ess")
+        if ess is not None and not looked_at and ess < ROOM * kept.proposed:
+            warnings.warn(
+                f"few candidates behind the filters: an effective sample size of {ess:.1f} before them, for "
+                f"{kept.proposed} proposals; more candidates, a smaller |rho| or milder filters help",
+                stacklevel=3,
+            )
         return kept.latents()
 
     def _rejected(self, kept, tries):
@@ -165,11 +194,11 @@ class Kept:
     def __init__(self, c, z_dim):
         self.c, self.z, self.pending = c, torch.empty(len(c), z_dim), torch.arange(len(c))
         self.arrays, self.report = {}, {}
-        self.proposed, self.start = 0, time.perf_counter()
+        self.proposed, self.passed, self.start = 0, 0, time.perf_counter()
 
     def take(self, drawn, accepted):
         """Put the accepted [n] ones of Latents drawn for the pending rows in their places."""
-        self.proposed += len(accepted)
+        self.proposed, self.passed = self.proposed + len(accepted), self.passed + int(accepted.sum())
         self.put(self.pending[accepted].numpy(), drawn, np.flatnonzero(accepted.numpy()))
 
     def put(self, rows, drawn, chosen=slice(None)):
@@ -185,16 +214,26 @@ class Kept:
 
     def effort(self):
         """The Effort so far."""
-        return Effort(self.proposed, len(self.c) - len(self.pending), time.perf_counter() - self.start)
+        return Effort(self.proposed, self.passed, time.perf_counter() - self.start)
 
     def latents(self):
-        """All of them as Latents. What the base's law asks for is not what passes, so it is left out of the report."""
+        """All of them as Latents. What the base said of its own draw stands under `before_filters`."""
         found = Latents(self.z, self.c, **self.arrays)
-        found.report = {name: self.report[name] for name in ("ess", "rhat") if name in self.report}
-        found.report["acceptance"] = self.effort().acceptance
+        found.report = dict(acceptance=self.effort().acceptance, before_filters=self.report)
         if found.index is not None:
-            pairs = np.stack([self.c.argmax(dim=1).numpy() if self.c.shape[1] else np.zeros(len(self.c)), found.index])
-            found.report.update(drawn=len(self.c), distinct=np.unique(pairs, axis=1).shape[1])
-        if found.log_volume is not None:
-            found.report["drawn_log_volume"] = float(found.log_volume.mean())
+            known = found.index >= 0
+            labels = self.c.argmax(dim=1).numpy() if self.c.shape[1] else np.zeros(len(self.c))
+            pairs = np.stack([labels, found.index])[:, known]
+            found.report.update(drawn=int(known.sum()), distinct=np.unique(pairs, axis=1).shape[1])
+        if found.log_volume is not None and np.isfinite(found.log_volume).any():
+            found.report["drawn_log_volume"] = float(np.nanmean(found.log_volume))
         return found
+
+
+@contextlib.contextmanager
+def told_once(number):
+    """While this lasts, warnings are shown in round 0 alone."""
+    with warnings.catch_warnings():
+        if number:
+            warnings.simplefilter("ignore")
+        yield

@@ -6,7 +6,7 @@ import torch
 from latent_plugins.randomness import Stream, integer_key, torch_seed, uniforms
 from latent_plugins.samplers.base import UNKNOWN, Latents, Sampler
 
-PLACES, OWN = range(2)  # what the numbers of the stream are for
+PLACES, OWN = range(2)  # what the numbers of the stream are for; two more for every mixture that stands on others
 
 
 class MixtureSampler(Sampler):
@@ -27,6 +27,7 @@ class MixtureSampler(Sampler):
         if not 0 <= fraction <= 1:
             raise ValueError(f"the fraction of a mixture lies between 0 and 1, not at {fraction}")
         self.sampler, self.base, self.fraction = sampler, base, fraction
+        self.depth = 1 + max(getattr(part, "depth", 0) for part in (sampler, base))
 
     @property
     def truncates(self):
@@ -46,19 +47,23 @@ class MixtureSampler(Sampler):
     def draw(self, seeds, c=None):
         """See Sampler.draw."""
         seeds = np.asarray(seeds, dtype=np.int64)
-        u = uniforms(seeds, 1, seed=0, stream=Stream.MIXTURE, substream=PLACES)[:, 0]
-        chosen = np.flatnonzero(u < self.fraction)
+        chosen = np.flatnonzero(self._numbers(seeds, 0) < self.fraction)
         drawn = self.base.draw(seeds, c)
         return merged(drawn, chosen, lambda: self.sampler.draw(seeds[chosen], drawn.c[chosen]))
 
     def sample(self, n, generator, c=None):
         """See Sampler.sample. With fraction 0 it is what `base` gives for this generator."""
         seed = torch_seed(generator.clone_state())
-        order = np.argsort(uniforms(np.arange(n), 1, seed=seed, stream=Stream.MIXTURE, substream=PLACES)[:, 0])
+        order = np.argsort(self._numbers(np.arange(n), seed))
         chosen = np.sort(order[: round(self.fraction * n)])
-        own = torch.Generator().manual_seed(integer_key(0, seed=seed, stream=Stream.MIXTURE, substream=OWN))
+        key = integer_key(0, seed=seed, stream=Stream.MIXTURE, substream=2 * self.depth + OWN)
+        own = torch.Generator().manual_seed(key)
         drawn = self.base.sample(n, generator, c)
         return merged(drawn, chosen, lambda: self.sampler.sample(len(chosen), own, drawn.c[chosen]))
+
+    def _numbers(self, rows, seed):
+        """Uniform numbers [n] that decide which part the rows come from."""
+        return uniforms(rows, 1, seed=seed, stream=Stream.MIXTURE, substream=2 * self.depth + PLACES)[:, 0]
 
 
 def merged(drawn, chosen, replacements):

@@ -55,6 +55,7 @@ class PolaritySampler(Sampler):
         check_alpha(alpha, atlas)
         self.atlas, self.rho, self.top_k = atlas, rho, top_k
         self.ordered = without_replacement or bool(np.isinf(rho))
+        self.key = atlas.settings.seed if atlas.settings else 0  # the layout of draws by seed is the atlas's own
         self.c_dim = generator.c_dim
         self._per_class, self._degeneracy = {}, {}
 
@@ -66,9 +67,17 @@ class PolaritySampler(Sampler):
         return min(int(np.isfinite(self._weights(label)[0]).sum()) for label in self.atlas.classes or (None,))
 
     def independent(self):
-        """See Sampler.independent: the same weights with replacement; of an infinite ρ the most extreme candidate."""
+        """See Sampler.independent: the same weights with replacement. Of an infinite ρ, an order, there is none."""
+        if np.isinf(self.rho):
+            raise ValueError(f"rho {self.rho:g} takes candidates in an order, and not at random: use a finite rho")
         twin = copy.copy(self)
         twin.ordered = False
+        return twin
+
+    def reordered(self, key):
+        """A twin of an ordered sampler whose order without replacement is another one, a function of `key`."""
+        twin = copy.copy(self)
+        twin.key = key
         return twin
 
     def degeneracy(self, label=None):
@@ -84,12 +93,11 @@ class PolaritySampler(Sampler):
     def draw(self, seeds, c=None):
         """See Sampler.draw. Raises ValueError for a seed beyond the atlas when drawing without replacement."""
         seeds = np.asarray(seeds, dtype=np.int64)
-        key = self.atlas.settings.seed if self.atlas.settings else 0  # the layout is the atlas's own
 
         def pick(label, logw, rows):
             if not self.ordered:
-                return resampling.by_seed(logw, seeds[rows], seed=key, label=label)
-            order = self._order(label, logw, key)
+                return resampling.by_seed(logw, seeds[rows], seed=self.key, label=label)
+            order = self._order(label, logw, self.key)
             if seeds[rows].max() >= len(order):
                 raise ValueError(
                     f"seed {seeds[rows].max()} is beyond the {len(order)} usable candidates of the atlas: build one "
@@ -173,7 +181,8 @@ def check_alpha(alpha, atlas):
     settings = atlas.settings
     if alpha and settings is not None and settings.prior.flat:
         where = "on the sphere" if settings.domain == "sphere" else "in the uniform base measure"
-        raise ValueError(f"{where} every latent has the same density: leave out --alpha, or build with domain gaussian")
+        other = "domain gaussian" if settings.domain == "sphere" else "base prior"
+        raise ValueError(f"{where} every latent has the same density: leave out --alpha, or build with {other}")
 
 
 class MagnetSampler(PolaritySampler):
