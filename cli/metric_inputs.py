@@ -1,11 +1,11 @@
 """What metrics compare and with what: feature detectors and real images, as the options of the commands name them."""
 
 import functools
-import os
 
 import click
 
 from dnnlib_compat.detectors import load_detector
+from dnnlib_compat.errors import quoted
 from dnnlib_compat.loader import training_set
 from dnnlib_compat.pretrained import locate
 from latent_plugins import distributed
@@ -50,16 +50,29 @@ def space_detector(space, chosen):
     return (own or every or [None])[-1]
 
 
+class RecordedPath(str):
+    """Where a network's file says that its data set is: shown as a hint, and never opened unasked."""
+
+    mirrored = False
+
+
 def recorded_data(source, entry):
-    """{"path": …, "xflip": …} of the data set that an official pickle names, if it is on this machine; else {}."""
+    """{"path": RecordedPath} of the data set that an official pickle names; else {}."""
     recorded = {} if entry else training_set(source)
-    return recorded if os.path.exists(str(recorded.get("path", ""))) else {}
+    if not isinstance(recorded.get("path"), str):
+        return {}
+    path = RecordedPath(recorded["path"])
+    path.mirrored = recorded.get("xflip") is True
+    return dict(path=path)
 
 
 def open_real(metrics, generator, data, entry, **options):
-    """RealImages, or the statistics that belong to an embedded network; None where neither images nor labels count."""
+    """RealImages, or the statistics that belong to an embedded network; None where neither images nor labels count.
+
+    data: what the user named, or a RecordedPath, which is only mentioned.
+    """
     conditional = generator.c_dim > 0
-    if data is not None:
+    if data is not None and not isinstance(data, RecordedPath):
         shape = dict(resolution=generator.img_resolution, channels=generator.img_channels)
         return RealImages(data, **shape, label_dim=generator.c_dim, **options)
     if not conditional and not any(metric.needs_real for metric in metrics):
@@ -67,4 +80,9 @@ def open_real(metrics, generator, data, entry, **options):
     if "statistics" in entry and not conditional:
         return ReferenceStatistics(locate(entry["statistics"]))
     what = "draws labels from" if conditional else "is compared with"
-    raise click.ClickException(f"could not look up the data set that this network {what}; give it with --data=FILE")
+    hint = ""
+    if data is not None:
+        hint = f" (the network's file names {quoted(str(data))}{', with --mirror=1' if data.mirrored else ''})"
+    raise click.ClickException(
+        f"could not look up the data set that this network {what}; give it with --data=FILE{hint}"
+    )

@@ -4,12 +4,14 @@ import functools
 import os
 import re
 import tempfile
+import traceback
 import warnings
 from pathlib import Path
 
 import click
 import torch
 
+from dnnlib_compat.errors import escaped, what
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
 from latent_plugins.atlas_build import MIN_SPEARMAN
@@ -270,12 +272,24 @@ def prepare_folder(path):
     return path
 
 
-def reports_errors(command):
-    """Turn what bad input raises into one line and exit code 1; show warnings as one line each."""
+debug_option = click.option("--debug", is_flag=True, help="Show where an error came from, as a Python traceback.")
 
+
+def reports_errors(command):
+    """Turn whatever a command raises into one line and exit code 1; show warnings as one line each.
+
+    Adds the option --debug, which shows the traceback as well.
+    """
+
+    @debug_option
     @functools.wraps(command)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args, debug=False, **kwargs):
         said = set()
+
+        def failure(text):
+            if debug:
+                traceback.print_exc()
+            return click.ClickException(text)
 
         def show(message, *rest, **options):
             text = one_line(message)
@@ -288,20 +302,28 @@ def reports_errors(command):
             warnings.simplefilter("always", UserWarning)
             try:
                 return command(*args, **kwargs)
+            except (click.ClickException, click.exceptions.Exit, click.Abort):
+                raise
             except ValueError as error:
-                raise click.ClickException(one_line(error)) from None
+                raise failure(one_line(error)) from None
             except torch.OutOfMemoryError:
-                raise click.ClickException("out of GPU memory: lower --batch or --max-memory") from None
+                raise failure("out of GPU memory: lower --batch or --max-memory") from None
             except MemoryError:
-                raise click.ClickException("out of memory: lower --batch or --max-memory") from None
+                raise failure("out of memory: lower --batch or --max-memory") from None
             except OSError as error:
-                raise click.ClickException(os_message(error)) from None
+                raise failure(os_message(error)) from None
+            except Exception as error:
+                if "not enough memory" in str(error):  # torch's own words on a CPU
+                    raise failure("out of memory: lower --batch or --max-memory") from None
+                name = click.get_current_context().info_name
+                raise failure(f"{name}: unexpected error ({what(error)}); --debug shows the traceback") from None
 
     return wrapped
 
 
 def one_line(message):
-    return " ".join(str(message).split())
+    """A message on one line that a terminal can be shown."""
+    return escaped(" ".join(str(message).split()))
 
 
 def os_message(error):
@@ -309,4 +331,4 @@ def os_message(error):
     if error.strerror is None:
         return one_line(error)
     path = f"{os.fspath(error.filename)}: " if error.filename is not None else ""
-    return f"{path}{error.strerror}"
+    return escaped(f"{path}{error.strerror}")

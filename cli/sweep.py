@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import warnings
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.report import append_line
 from cli.sampling import sampler_choice_options
+from dnnlib_compat.arguments import is_number
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts, distributed
 from latent_plugins.fingerprint import fingerprint
@@ -101,14 +103,28 @@ def identity_of(run, names):
 
 
 def read_rows(path):
-    """The rows of sweep.jsonl; a line that was cut short is left out."""
+    """The rows of sweep.jsonl; a line that was cut short, or is no row of a sweep, is left out."""
     rows = []
-    for text in path.read_text().splitlines() if path.exists() else ():
+    for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
-            rows.append(json.loads(text))
-        except json.JSONDecodeError:
+            row = json.loads(text)
+        except (ValueError, RecursionError):
             continue
+        if is_row(row):
+            rows.append(row)
     return rows
+
+
+def is_row(row):
+    """Whether a line of sweep.jsonl has what the charts need, of the right kinds."""
+    if not isinstance(row, dict) or not isinstance(row.get("sampler"), str):
+        return False
+    figures = [row[key] for key in row if key == "rho" or key.startswith(("fid", "pr"))]
+    return (
+        isinstance(row.get("space"), (str, type(None)))
+        and all(value is None or is_number(value, -math.inf, math.inf) for value in figures)
+        and all(is_number(row.get(key)) for key in ("trunc", "mix"))
+    )
 
 
 def add_row(path, row):
@@ -168,7 +184,8 @@ def grouped(rows, key, axis):
     """{legend: [point, …]} of a figure over `axis`; all other settings make the legend."""
     lines = {}
     for row in rows:
-        if row.get(key) is not None and row.get(axis) is not None:
+        needed = (key, f"{key}_low", f"{key}_high", axis)
+        if all(row.get(name) is not None for name in needed):
             point = {axis: row[axis], "figure": (row[key], row[f"{key}_low"], row[f"{key}_high"])}
             lines.setdefault(legend(row, leave_out=axis), []).append(point)
     return lines
@@ -178,7 +195,8 @@ def pareto_lines(rows, base):
     """{sampler and space: [point, …]} of precision and recall; what else a point differs in is its name."""
     lines = {}
     for row in rows:
-        if row.get(f"{base}_precision") is None:
+        ends = [f"{base}_{part}{end}" for part in ("precision", "recall") for end in ("", "_low", "_high")]
+        if any(row.get(name) is None for name in ends):
             continue
         point = {
             part: tuple(row[f"{base}_{part}{end}"] for end in ("", "_low", "_high")) for part in ("precision", "recall")

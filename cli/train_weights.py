@@ -133,11 +133,11 @@ def read_log(path):
     if not path.exists():
         return []
     rows = []
-    with open(path, newline="") as file:
+    with open(path, newline="", errors="replace") as file:
         for row in csv.DictReader(file):
             try:
                 rows.append({name: (int if name == "step" else float)(row[name]) for name in COLUMNS})
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 break
     return rows
 

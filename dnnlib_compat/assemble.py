@@ -2,33 +2,54 @@
 
 import torch
 
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.arguments import check_arguments
+from dnnlib_compat.errors import NetworkFileError, reason, shown
 
 ALLOW_CODE_HINT = "a fork with changed source? If you trust the file, --allow-code runs its own code"
 
 
 def assemble(family, kwargs, tensors, path):
     """Build `family(**kwargs)` and fill it. Raises NetworkFileError naming every missing, surplus or misfit tensor."""
-    try:
-        with torch.device("meta"):  # sizes only: no random initialisation that would be overwritten
-            network = family(**kwargs)
-    except (TypeError, ValueError, KeyError, RuntimeError, ZeroDivisionError, AttributeError) as error:
-        raise NetworkFileError(f"{path}: the recorded arguments do not build a {family.family} ({error})") from None
-    expected = network.state_dict()
-    problems = [f"{name} is missing" for name in expected if name not in tensors]
-    problems += [f"{name} is surplus" for name in tensors if name not in expected]
-    for name, tensor in tensors.items():
-        if name in expected and tensor.shape != expected[name].shape:
-            problems.append(f"{name} is {list(tensor.shape)} instead of {list(expected[name].shape)}")
+    network = empty_network(family, kwargs, path)
+    problems = misfits(network.state_dict(), {name: tensor.shape for name, tensor in tensors.items()})
     broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     if broken:
-        raise NetworkFileError(f"{path}: {broken[0]} holds NaN or infinity; the file is of a failed training run")
+        raise NetworkFileError(
+            f"{path}: {shown(broken[0])} holds NaN or infinity; the file is of a failed training run"
+        )
+    refuse(problems, family, path)
+    return fill(network, tensors)
+
+
+def empty_network(family, kwargs, path):
+    """`family(**kwargs)` without data, after its arguments are checked. Raises NetworkFileError."""
+    check_arguments(kwargs, path)
+    try:
+        with torch.device("meta"):  # sizes only: no random initialisation that would be overwritten
+            return family(**kwargs)
+    except Exception as error:  # arguments that fit each other badly fail in many ways
+        raise NetworkFileError(
+            f"{path}: the recorded arguments do not build a {family.family} ({reason(error)})"
+        ) from None
+
+
+def misfits(expected, shapes):
+    """What does not fit, in words: names and shapes {name: shape} against a state dict."""
+    problems = [f"{name} is missing" for name in expected if name not in shapes]
+    problems += [f"{shown(name)} is surplus" for name in shapes if name not in expected]
+    for name, shape in shapes.items():
+        if name in expected and tuple(shape) != tuple(expected[name].shape):
+            problems.append(f"{name} is {list(shape)} instead of {list(expected[name].shape)}")
+    return problems
+
+
+def refuse(problems, family, path):
+    """Raise NetworkFileError with the first of these `misfits`, if there are any."""
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise NetworkFileError(
             f"{path}: does not fit a {family.family}: {'; '.join(problems[:3])}{more}; {ALLOW_CODE_HINT}"
         )
-    return fill(network, tensors)
 
 
 def fill(network, tensors, strict=True):
@@ -61,7 +82,7 @@ def fit_tensors(tensors, names, expected, what):
     naming the first missing, surplus or misfit tensors, or one that holds NaN or infinity.
     """
     problems = [f"{name} is missing" for name in names if name not in tensors]
-    problems += [f"{name} is surplus" for name in tensors if name not in names]
+    problems += [f"{shown(name)} is surplus" for name in tensors if name not in names]
     for name in (name for name in tensors if name in names):
         tensor, shape = tensors[name], expected[names[name]].shape
         if not torch.is_tensor(tensor) or not tensor.is_floating_point():

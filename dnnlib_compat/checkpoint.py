@@ -6,6 +6,7 @@ of this process has declared safe does not count here.
 """
 
 import contextlib
+import mmap
 import pickle
 import re
 import threading
@@ -14,9 +15,13 @@ import zipfile
 
 import torch
 
-from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, reason
+from dnnlib_compat.archives import open_archive, read_entry
+from dnnlib_compat.budgets import MAX_REPEATED
+from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, names, reason, shown, what
 from dnnlib_compat.formats import LEGACY_CHECKPOINT
-from dnnlib_compat.unpickle import ALLOWED, DTypeRecord
+from dnnlib_compat.pickle_scan import scan
+from dnnlib_compat.torch_archives import LARGEST_PICKLE, check_checkpoint, content_entry
+from dnnlib_compat.unpickle import ALLOWED, LEGACY_PICKLES, DTypeRecord
 
 # Entries that only training needs.
 TRAINING_STATE = ("optimizer", "optim", "g_optim", "d_optim", "scheduler", "grad_scalar")
@@ -65,7 +70,7 @@ def read_checkpoint(path, *, skip=TRAINING_STATE):
 
     Raises UnsafePickleError when the file asks for anything that is not on the list of safe names, NetworkFileError
     when it is truncated, damaged, no checkpoint, or holds no dictionary; OSError when it cannot be read. Damage inside
-    a tensor's bytes goes unnoticed.
+    a tensor's bytes is noticed in archives, which have checksums.
     """
     try:
         content = _load(path, mapped=is_archive(path) and mentions(path, skip))
@@ -76,9 +81,13 @@ def read_checkpoint(path, *, skip=TRAINING_STATE):
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{path}: refused, nothing from it has run: {error}") from None
     except NetworkFileError as error:
-        raise NetworkFileError(f"{path}: {error}") from None
+        raise error if names(error, path) else NetworkFileError(f"{path}: {error}") from None
     except RecursionError:
         raise NetworkFileError(f"{path}: nested too deeply for a checkpoint") from None
+    except OSError:
+        raise
+    except Exception as error:
+        raise NetworkFileError(f"{path}: {DAMAGED} ({what(error)})") from None
 
 
 def is_archive(path):
@@ -94,12 +103,12 @@ def is_archive(path):
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
         raise NetworkFileError(DAMAGED) from None
-    names = {entry.filename.partition("/")[2] for entry in entries}
-    if "data.pkl" not in names:
+    inside = {entry.filename.partition("/")[2] for entry in entries}
+    if "data.pkl" not in inside:
         raise NetworkFileError("an archive of another kind, not a checkpoint of torch.save")
-    if "constants.pkl" in names:
+    if "constants.pkl" in inside:
         raise NetworkFileError("a TorchScript program, not a checkpoint of torch.save")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise NetworkFileError(
@@ -110,17 +119,29 @@ def is_archive(path):
 
 def mentions(path, words):
     """Whether an archive's pickle has any of these words in it. Raises NetworkFileError when it is damaged."""
-    with zipfile.ZipFile(path) as archive:
-        name = next(name for name in archive.namelist() if name.partition("/")[2] == "data.pkl")
-        try:
-            content = archive.read(name)
-        except (zipfile.BadZipFile, EOFError, ValueError):
-            raise NetworkFileError(DAMAGED) from None
+    with open_archive(path, ignore_case=True) as archive:
+        content = read_entry(path, archive, content_entry(archive), LARGEST_PICKLE)
     return any(word.encode() in content for word in words)
+
+
+def check_stream(path):
+    """`scan` of the pickles that a file of the older format begins with. Raises NetworkFileError."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        place = 0
+        for _ in range(LEGACY_PICKLES):
+            place = scan(data, place)
 
 
 def _load(path, mapped):
     """What torch's reader makes of the file."""
+    try:
+        (check_checkpoint if is_archive(path) else check_stream)(path)
+    except (NetworkFileError, OSError):
+        raise
+    except RecursionError:
+        raise
+    except Exception as error:
+        raise NetworkFileError(f"{DAMAGED} ({what(error)})") from None
     with _lock, _only_safe_names(STAND_INS), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about protocols and types that are checked below
         try:
@@ -137,11 +158,11 @@ def _explained(error):
     if isinstance(error, pickle.UnpicklingError):
         name = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", text)
         if name:
-            return UnsafePickleError(f"it asks for {name[1]}, which is not on the list of safe names")
+            return UnsafePickleError(f"it asks for {shown(name[1])}, which is not on the list of safe names")
         if re.search(r"call reduce for|Can only (create|build)|must be imported|persistent_load", text):
             return UnsafePickleError("it asks for a kind of object that no checkpoint needs")
         return NetworkFileError(f"{DAMAGED}; or it was saved with another pickle protocol than torch.save's own")
-    return NetworkFileError(f"{DAMAGED} ({reason(error)[:100]})")
+    return NetworkFileError(f"{DAMAGED} ({shown(reason(error), 100)})")
 
 
 @contextlib.contextmanager
@@ -195,10 +216,41 @@ def plain_tensor(tensor):
     """The tensor without attributes, hooks or gradient. Raises NetworkFileError for other than dense CPU tensors."""
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         raise NetworkFileError("holds a tensor that is sparse, quantised or without data, which no network here has")
+    stored = tensor.untyped_storage().nbytes() // tensor.element_size()
+    if tensor.numel() > max(stored, MAX_REPEATED):
+        raise NetworkFileError(
+            f"holds a tensor of {tensor.numel()} entries that repeats a storage of {stored}; damaged"
+        )
     return torch.Tensor.detach(tensor)
 
 
+# Names under which training scripts keep a generator's state dict, the averaged one first.
+STATE_KEYS = ("G_ema", "g_ema", "ema", "netG_ema", "netG", "netG_state_dict", "generator", "G", "state_dict")
+STATE_KEYS += ("model_state_dict", "model")
+WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
+
+
 def state_dict_of(content):
-    """The state dict in the content of a checkpoint: what stands under that name, or the content itself."""
-    state = content.get("state_dict")
-    return state if isinstance(state, dict) else content
+    """The state dict in the content of a checkpoint: the content itself, or what stands under one of STATE_KEYS.
+
+    Wrappers' prefixes that all names have are cut off, in whatever order they stand there.
+    """
+    state = content
+    for _ in range(2):  # some keep {"model": {"state_dict": …}}
+        key = next((key for key in STATE_KEYS if isinstance(state.get(key), dict)), None)
+        if key is None:
+            break
+        state = state[key]
+    return state if state is content and not is_wrapped(state) else without_wrappers(state)
+
+
+def is_wrapped(state):
+    return bool(state) and any(all(isinstance(k, str) and k.startswith(w) for k in state) for w in WRAPPERS)
+
+
+def without_wrappers(state):
+    """A state dict whose names have no wrapper's prefix that all of them share."""
+    while is_wrapped(state):
+        wrapper = next(w for w in WRAPPERS if next(iter(state)).startswith(w))
+        state = {name.removeprefix(wrapper): value for name, value in state.items()}
+    return state

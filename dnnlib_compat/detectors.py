@@ -8,19 +8,19 @@ import dataclasses
 import functools
 import hashlib
 import inspect
-import re
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import torch
 
 from dnnlib_compat import pretrained
+from dnnlib_compat.archives import open_archive, verify
 from dnnlib_compat.assemble import ALLOW_CODE_HINT, fill
 from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of
 from dnnlib_compat.download import sha256_of
-from dnnlib_compat.errors import NetworkFileError, naming
+from dnnlib_compat.errors import NetworkFileError, naming, reading, reason
 from dnnlib_compat.formats import LEGACY_CHECKPOINT, first_look
 from dnnlib_compat.networks.inception_v3 import InceptionV3, convert_inception_state, is_inception_state
 from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
@@ -31,11 +31,10 @@ from dnnlib_compat.networks.vgg16 import (
     is_lpips_state,
     is_vgg16_state,
 )
-from dnnlib_compat.unpickle import PersistentRecord, read_pickle
+from dnnlib_compat.torch_archives import read_torchscript_tensors
+from dnnlib_compat.unpickle import PersistentRecord, read_pickle, refuse_inert
 
 FEATURES, PROBABILITIES, LPIPS = "features", "probabilities", "lpips"
-# TorchScript runs no Python, but these of its operators write files.
-WRITING_OPERATORS = re.compile(r"\b(save|from_file)\(")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,34 +118,48 @@ class Detector:
 def load_detector(source, *, lpips_heads=None, device="cpu", allow_code=False):
     """The Detector of a short name of the catalogue, an address, or a file.
 
-    lpips_heads: a state dict file with the LPIPS heads, for a VGG16 that has none. Nothing from a file is executed but
-    TorchScript, which is no Python; `allow_code` runs the code of a pickle whose network is not known here.
+    lpips_heads: a state dict file with the LPIPS heads, for a VGG16 that has none. Nothing from a file is executed: the
+    tensors of an Inception-v3 or VGG16, also those in a TorchScript file, are put into this project's own networks.
+    `allow_code` runs the code of a pickle or a TorchScript file whose network is not known here.
 
     Raises NetworkFileError (a ValueError) for a file that is no detector, ValueError for an unknown name, OSError when
     it cannot be read.
     """
     path = pretrained.locate(source, pretrained.detectors())
-    identity = str(source) if source in pretrained.detectors() else Path(source).name, file_digest(path)
-    kind = sniff_detector(path)
-    if lpips_heads is not None and kind in ("classifier", "torchscript"):
-        raise ValueError(f"{path}: LPIPS heads are for a VGG16 state dict, this is a {kind} file; leave them out")
-    if kind == "classifier":
-        return classifier_detector(identity, load_mnist_classifier(path).to(device))
+    with reading(path):
+        identity = str(source) if source in pretrained.detectors() else Path(source).name, file_digest(path)
+        kind = sniff_detector(path)
+        if lpips_heads is not None and kind == "classifier":
+            raise NetworkFileError(f"{path}: LPIPS heads are for a VGG16, this is a {kind} file; leave them out")
+        if kind == "classifier":
+            return classifier_detector(identity, load_mnist_classifier(path).to(device))
+        try:
+            tensors = READERS[kind](path)
+            if is_inception_state(tensors):
+                return inception_detector(identity, tensors, path, device)
+            if is_vgg16_state(tensors):
+                return vgg16_detector(identity, tensors, path, lpips_heads, device)
+            raise NetworkFileError(f"{path}: not an Inception-v3 or VGG16 network; {HINTS.get(kind, ALLOW_CODE_HINT)}")
+        except NetworkFileError:
+            if not allow_code or kind not in ("pickle", "torchscript"):
+                raise
+        if lpips_heads is not None:
+            raise NetworkFileError(f"{path}: LPIPS heads are for a VGG16, this is another network; leave them out")
+        return called_detector(identity, run_code(path, kind, device))
+
+
+HINTS = {
+    "torchscript": "TorchScript is code, so only the tensors of such a file are read; if you trust it: --allow-code"
+}
+
+
+def run_code(path, kind, device):
+    """The module of a file, made by executing the code in it."""
     if kind == "torchscript":
-        return called_detector(identity, read_torchscript(path, device))
-    try:
-        tensors = read_state_dict(path) if kind == "state dict" else read_pickled_tensors(path)
-        if is_inception_state(tensors):
-            return inception_detector(identity, tensors, path, device)
-        if is_vgg16_state(tensors):
-            return vgg16_detector(identity, tensors, path, lpips_heads, device)
-        raise NetworkFileError(f"{path}: not an Inception-v3 or VGG16 network; {ALLOW_CODE_HINT}")
-    except NetworkFileError:
-        if not (allow_code and kind == "pickle"):
-            raise
+        return run_torchscript(path, device)
     from dnnlib_compat.foreign import load_module_with_code
 
-    return called_detector(identity, load_module_with_code(path).eval().requires_grad_(False).to(device))
+    return load_module_with_code(path).eval().requires_grad_(False).to(device)
 
 
 def sniff_detector(path):
@@ -226,7 +239,7 @@ def called_detector(identity, network):
     }
     outputs = dict(calls[keyword] for keyword in calls if keyword in accepted)
     if not outputs:
-        raise NetworkFileError(f"{identity[0]}: a network, but no feature detector (it takes no return_features)")
+        raise NetworkFileError("a network, but no feature detector (it takes no return_features)")
     return Detector(*identity, network, outputs)
 
 
@@ -241,19 +254,18 @@ def file_digest(path):
     return sha256_of(path)[:16]
 
 
-def read_torchscript(path, device):
-    """The module of a TorchScript file. Raises NetworkFileError when it is damaged or would write files."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".py")]
-        code = [archive.read(name).decode("utf-8", "replace") for name in names]
-    if any(WRITING_OPERATORS.search(text) for text in code):
-        raise NetworkFileError(f"{path}: refused, nothing from it has run: its TorchScript writes files")
+def run_torchscript(path, device):
+    """The module of a TorchScript file, whose code may do whatever TorchScript can. Raises NetworkFileError."""
+    with open_archive(path, ignore_case=True) as archive:
+        verify(path, archive)
+    click.secho(f"{path}: the TorchScript inside this file now runs, with all your rights on this machine", fg="red",
+                err=True)  # fmt: skip
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             network = torch.jit.load(str(path), map_location=device).eval()
-    except RuntimeError as error:
-        raise NetworkFileError(f"{path}: a damaged TorchScript file ({str(error).splitlines()[0]})") from None
+    except (RuntimeError, ValueError) as error:
+        raise NetworkFileError(f"{path}: a damaged TorchScript file ({reason(error)})") from None
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     return network
@@ -262,7 +274,7 @@ def read_torchscript(path, device):
 def read_state_dict(path):
     """{name: tensor} of a torch.save file. Raises NetworkFileError when it is anything else, or damaged."""
     state = state_dict_of(read_checkpoint(path))
-    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
         raise NetworkFileError(f"{path}: holds no state dict of a network")
     return state
 
@@ -270,7 +282,11 @@ def read_state_dict(path):
 def read_pickled_tensors(path):
     """{name: tensor} of a persistent pickle."""
     content = read_pickle(path)
+    refuse_inert(content, path)
     if not isinstance(content, PersistentRecord):
         raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not a feature detector")
     with naming(path):
         return {name: value.decode() for name, value in content.tensors().items()}
+
+
+READERS = {"torchscript": read_torchscript_tensors, "state dict": read_state_dict, "pickle": read_pickled_tensors}

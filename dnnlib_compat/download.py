@@ -16,6 +16,8 @@ from pathlib import Path
 import click
 import requests
 
+from dnnlib_compat.budgets import MAX_DOWNLOAD
+
 try:
     import fcntl
 except ImportError:  # Windows: part files are private there, see _part_file
@@ -38,12 +40,29 @@ class _TransientError(Exception):
 def cache_folder(*parts):
     """Return the folder `parts` of the ecosystem's cache as a Path, made where it is missing.
 
-    `DNNLIB_CACHE_DIR` if set, else `.cache/dnnlib` in the home folder, else in the folder for temporary files. Raises
-    OSError if the folder cannot be made.
+    `DNNLIB_CACHE_DIR` if set, else `.cache/dnnlib` in the home folder, else in the folder for temporary files. It is
+    the user's alone: made with the mode 0700. Raises OSError if it cannot be made, or belongs to somebody else, who
+    could put files there that this user would trust.
     """
-    folder = _cache_root().joinpath(*parts)
+    folder = private_folder(_cache_root()).joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def private_folder(path):
+    """`path`, made with the mode 0700 where it is missing. Raises DownloadError when it is somebody else's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    if hasattr(os, "getuid"):
+        found = os.stat(path)
+        if found.st_uid != os.getuid():
+            raise DownloadError(
+                f"{path}: this cache folder belongs to another user, who could change what is in it; set "
+                "DNNLIB_CACHE_DIR to a folder of your own"
+            )
+        if found.st_mode & 0o077 and not os.environ.get("DNNLIB_CACHE_DIR"):  # a folder that was named is left alone
+            os.chmod(path, 0o700)
+    return path
 
 
 def _cache_root():
@@ -71,16 +90,17 @@ def open_url(url, *, cache_dir=None, sha256=None, progress=True, attempts=5, sle
         return _local_file(url, is_url=bool(mark), sha256=sha256)
     if scheme.lower() not in ("http", "https"):
         raise ValueError(f"{url}: cannot fetch {scheme}:// addresses; give http(s)://, file:// or the path of a file")
-    folder = (_cache_root() if cache_dir is None else Path(cache_dir)) / "downloads"
     try:
+        root = private_folder(_cache_root()) if cache_dir is None else Path(cache_dir)
+        folder = root / "downloads"
         folder.mkdir(parents=True, exist_ok=True)
         return _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep)
     except DownloadError:
         raise
     except OSError as error:
         raise DownloadError(
-            f"{url}: cannot be kept in {folder} ({error.strerror or error}); make room there, or set DNNLIB_CACHE_DIR"
-            " to a folder that can be written"
+            f"{url}: cannot be kept in {cache_dir or _cache_root()} ({error.strerror or error}); make room there, or "
+            "set DNNLIB_CACHE_DIR to a folder that can be written"
         ) from error
 
 
@@ -91,6 +111,8 @@ def _local_file(source, is_url, sha256):
         raise FileNotFoundError(f"{source}: a folder, where a file is needed; give the file in it")
     if not path.exists():
         raise FileNotFoundError(f"{source}: no such file; check the path")
+    if not path.is_file():
+        raise OSError(f"{source}: a pipe, socket or device, where a file is needed; give the path of a plain file")
     found = None if sha256 is None else sha256_of(path)
     if found is not None and found != sha256.lower():
         raise DownloadError(f"{source}: its SHA-256 is {found}, expected {sha256.lower()}; get an intact copy")
@@ -318,8 +340,14 @@ def _save(url, answer, part, start, total, remedy, progress):
         if chunk[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
             raise _web_page(url, remedy)
         _validator_file(part).write_text(_validator(answer.headers), encoding="utf-8")
+    limit = largest_download()
+    if total is not None and total > limit:
+        raise _too_large(url, f"of {total} bytes")
     with open(part, "ab" if start else "wb") as stream, _bar(url, start, total, progress) as bar:
         while chunk:
+            if stream.tell() + len(chunk) > limit:
+                _drop_contents(part)
+                raise _too_large(url, "without an end")
             stream.write(chunk)
             bar.update(len(chunk))
             chunk = next(chunks, b"")
@@ -333,6 +361,18 @@ def _save(url, answer, part, start, total, remedy, progress):
         raise _TransientError(f"{size} bytes came of a file of {total}")
     if total is not None and size < total:
         raise _TransientError(f"the connection ended after {size} of {total} bytes")
+
+
+def largest_download():
+    """Bytes that a download may have: `DNNLIB_MAX_DOWNLOAD`, or the default."""
+    return _number(os.environ.get("DNNLIB_MAX_DOWNLOAD")) or MAX_DOWNLOAD
+
+
+def _too_large(url, size):
+    return DownloadError(
+        f"{url}: the server sends a file {size}, more than the limit of {largest_download()} bytes; if that is right, "
+        "set DNNLIB_MAX_DOWNLOAD to more"
+    )
 
 
 def _validator(headers):

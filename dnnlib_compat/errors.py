@@ -1,10 +1,20 @@
-"""The exceptions of file loading. Each message is one line that names the file, the cause and the remedy."""
+"""The exceptions of file loading. Each message is one line that names the file, the cause and the remedy.
+
+Text that comes from files goes through `shown` before it reaches a message: a terminal would obey what is in it.
+"""
 
 import contextlib
+
+from dnnlib_compat.budgets import MAX_MESSAGE, MAX_SHOWN
+
+SPACES = str.maketrans("\n\r\t", "   ")
 
 
 class NetworkFileError(ValueError):
     """A network file that cannot be used: damaged, of another kind, or not matching the network it claims to be."""
+
+    def __init__(self, message=""):
+        super().__init__(escaped(message, MAX_MESSAGE))
 
 
 class UnsafePickleError(NetworkFileError):
@@ -13,6 +23,29 @@ class UnsafePickleError(NetworkFileError):
 
 class DatasetError(ValueError):
     """A data set that cannot be used: the message is one line with its path, what is wrong, and what would be right."""
+
+
+def escaped(text, limit=None):
+    """Text on one line: line ends become spaces, other control characters are escaped; cut at `limit` if given."""
+    text = str(text).translate(SPACES)
+    cut = limit is not None and len(text) > limit
+    text = text[:limit] if cut else text
+    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return text[:limit] + "…" if cut else text
+
+
+def shown(value, limit=MAX_SHOWN):
+    """A value from a file as it may stand in a message: text as it is, others as Python writes them; one line, cut."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except Exception:  # whole numbers of thousands of digits, objects whose parts fit nothing
+        text = f"a {type(value).__name__}"
+    return escaped(text, limit)
+
+
+def quoted(value, limit=MAX_SHOWN):
+    """As `shown`, with quotation marks around text."""
+    return f"'{shown(value, limit)}'" if isinstance(value, str) else shown(value, limit)
 
 
 @contextlib.contextmanager
@@ -24,7 +57,48 @@ def naming(path):
         raise NetworkFileError(f"{path}: {error}") from None
 
 
+@contextlib.contextmanager
+def reading(path, error=NetworkFileError):
+    """The boundary of a reader: whatever goes wrong within names the file, in one line of the kind `error`.
+
+    Messages that name it already are left alone, and so are the operating system's own errors (no such file, no
+    permission), which carry their path. Everything else that a damaged file provokes becomes "PATH: damaged (what)".
+    """
+    try:
+        yield
+    except UnsafePickleError as problem:
+        raise problem if names(problem, path) else UnsafePickleError(f"{path}: {problem}") from None
+    except (NetworkFileError, DatasetError, error) as problem:
+        raise problem if names(problem, path) else error(f"{path}: {problem}") from None
+    except OSError as problem:
+        if problem.errno is not None:
+            raise
+        raise error(f"{path}: damaged ({what(problem)})") from None
+    except RecursionError:
+        raise error(f"{path}: damaged (nested too deeply)") from None
+    except MemoryError:
+        raise error(f"{path}: damaged, or larger than this machine's memory") from None
+    except ImportError:
+        raise
+    except Exception as problem:
+        if isinstance(problem, ValueError) and names(problem, path):
+            raise
+        raise error(f"{path}: damaged ({what(problem)})") from None
+
+
+def names(error, path):
+    """Whether the message of an error speaks of a file."""
+    return str(path) in str(error) or escaped(path) in str(error)
+
+
+def what(error):
+    """The kind and text of an exception, as a part of a message."""
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__name__}" if kind.__name__ == "error" else kind.__name__
+    return f"{name}: {reason(error)}"
+
+
 def reason(error):
-    """An error's text on one line."""
+    """An error's text on one line, escaped and cut."""
     text = error.strerror if isinstance(error, OSError) else None
-    return " ".join((text or str(error)).split()) or type(error).__name__
+    return shown(" ".join((text or str(error)).split())) or type(error).__name__

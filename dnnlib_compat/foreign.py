@@ -15,9 +15,11 @@ import re
 import click
 import torch
 
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.errors import NetworkFileError, naming, shown
 from dnnlib_compat.networks.interface import Generator
+from dnnlib_compat.pickle_scan import CHANGED, line_ends_changed
 from dnnlib_compat.shims import MissingNameError, stand_ins
+from dnnlib_compat.unpickle import check_pickle
 
 SIZES = ("z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels")
 PARTS = ("mapping", "synthesis")
@@ -42,6 +44,12 @@ def load_module_with_code(path):
 def execute(path, choose):
     """`choose(content)` of the pickle at `path`, after executing the code in the file."""
     with open(path, "rb") as file:
+        # Of a damaged file no code is worth running, and the budgets hold for trusted files too.
+        if line_ends_changed(file.read(1 << 20)):
+            raise NetworkFileError(f"{path}: {CHANGED}")
+        with naming(path):
+            check_pickle(file)
+        file.seek(0)
         click.secho(
             f"{path}: the Python code inside this file now runs, with all your rights on this machine",
             fg="red",
@@ -52,6 +60,8 @@ def execute(path, choose):
                 return choose(CodeUnpickler(file).load())
         except NetworkFileError as error:
             raise NetworkFileError(f"{path}: {error}") from error
+        except MemoryError:
+            raise
         except (EOFError, pickle.UnpicklingError) as error:
             detail = one_line(error) or "the data ends too early"
             raise NetworkFileError(f"{path}: truncated or damaged, download it again ({detail})") from error
@@ -101,9 +111,8 @@ def missing_name(error):
 
 
 def one_line(error, limit=300):
-    """The message of an exception without line breaks, cut at `limit` characters."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else f"{text[:limit]}…"
+    """The message of an exception without line breaks, escaped, cut at `limit` characters."""
+    return shown(" ".join(str(error).split()), limit)
 
 
 def storage_on_cpu(data):

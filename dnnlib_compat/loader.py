@@ -4,7 +4,7 @@ import os
 
 from dnnlib_compat import checkpoint_networks, formats, stylegan_pickles, tf_networks
 from dnnlib_compat.assemble import assemble
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.errors import NetworkFileError, quoted, reading
 from dnnlib_compat.networks.interface import Generator
 from dnnlib_compat.plain_files import read_npz, read_safetensors
 from dnnlib_compat.pretrained import catalogue, locate
@@ -25,22 +25,41 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
     a file or address cannot be read; each with one line that names the cause.
     """
     path = network_file(source)
+    with reading(path):
+        network = read_network(path, key, allow_code)
+        if isinstance(network, Generator) == (key == "D"):
+            raise NetworkFileError(
+                f"{path}: a {network.family}, not what key {quoted(key)} asks for; discriminators have 'D'"
+            )
+    return network.eval().requires_grad_(False).to(device)
+
+
+def read_network(path, key, allow_code):
+    """The network in a file, on the CPU; the arguments of `load_network`."""
     kind = formats.sniff(path)
     if kind == "npz":
-        network = read_npz(path)
-    elif kind == "safetensors":
-        network = read_safetensors(path)
-    elif kind == "checkpoint":
-        network = checkpoint_networks.read(path)
-    elif allow_code:
-        from dnnlib_compat.foreign import load_with_code
+        return read_npz(path)
+    if kind == "safetensors":
+        return checkpoint_networks.read_converted(path) or read_safetensors(path)
+    if kind == "checkpoint":
+        return checkpoint_networks.read(path)
+    if not allow_code:
+        return from_pickle(read_pickle(path), key, path)
+    content = tf_content(path)
+    if content is not None:  # TensorFlow's source is never run: its functions are known, and it is not installed
+        return from_pickle(content, key, path)
+    from dnnlib_compat.foreign import load_with_code
 
-        network = load_with_code(path, key)
-    else:
-        network = from_pickle(read_pickle(path), key, path)
-    if isinstance(network, Generator) == (key == "D"):
-        raise NetworkFileError(f"{path}: a {network.family}, not what key {key!r} asks for; discriminators have 'D'")
-    return network.eval().requires_grad_(False).to(device)
+    return load_with_code(path, key)
+
+
+def tf_content(path):
+    """The content of a TensorFlow pickle, None of any other."""
+    try:
+        content = read_pickle(path)
+    except NetworkFileError:
+        return None  # what is wrong shows when it is read for good
+    return content if tf_networks.is_tf_network(content) else None
 
 
 def network_file(source):
@@ -63,6 +82,6 @@ def training_set(source):
     path = locate(source)
     try:
         recorded = read_pickle(path).get("training_set_kwargs") if formats.sniff(path) == "pickle" else None
-    except (NetworkFileError, AttributeError):
+    except (NetworkFileError, AttributeError, OSError):
         return {}  # a file that only --allow-code reads, or no dictionary
     return recorded if isinstance(recorded, dict) else {}

@@ -5,16 +5,20 @@ The entry `config` is JSON with the family's short name and the keyword argument
 `state/` and their name in the state dict.
 """
 
+import contextlib
 import json
-import zipfile
 
 import numpy as np
 import torch
 
-from dnnlib_compat.assemble import assemble
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.assemble import assemble, empty_network, misfits, refuse
+from dnnlib_compat.budgets import MAX_JSON
+from dnnlib_compat.errors import NetworkFileError, quoted, reading, reason, shown
 from dnnlib_compat.families import FAMILIES
 from dnnlib_compat.util import atomic_output
+
+SAFE_TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # as safetensors names them
 
 
 def write_npz(network, path, dtype=None):
@@ -56,40 +60,68 @@ def stored_tensors(network, dtype):
 
 
 def read_npz(path):
-    """The generator stored by `write_npz`. Raises NetworkFileError when the file is damaged or of another make."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            config = str(file["config"])
-            tensors = {name[6:]: torch.from_numpy(file[name]) for name in file.files if name.startswith("state/")}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise NetworkFileError(f"{path}: a truncated or damaged network file ({error})") from None
-    return from_config(config, tensors, path)
+    """The generator stored by `write_npz`. Raises NetworkFileError when the file is damaged or of another make.
+
+    Arrays are unpacked once their names and shapes are known to be those of the network.
+    """
+    with open_arrays(path) as arrays:
+        if "config" not in arrays:
+            raise NetworkFileError(f"{path}: does not say what network it holds; it was not written by convert")
+        family, kwargs = parse_config(arrays.text("config", MAX_JSON), path)
+        shapes = {name[6:]: arrays.shapes[name][0] for name in arrays.shapes if name.startswith("state/")}
+        refuse(misfits(empty_network(family, kwargs, path).state_dict(), shapes), family, path)
+        tensors = {name: torch.from_numpy(arrays.read(f"state/{name}")) for name in shapes}
+    return assemble(family, kwargs, tensors, path)
 
 
 def read_safetensors(path):
     """The generator stored by `write_safetensors`. Raises NetworkFileError as `read_npz`, or without the package."""
+    with open_safetensors(path) as file:
+        config = (file.metadata() or {}).get("config", "")
+        family, kwargs = parse_config(config, path)
+        names = [name for name in file.keys() if name.startswith("state/")]
+        shapes = {name[6:]: file.get_slice(name).get_shape() for name in names}
+        check_types(file, path)
+        refuse(misfits(empty_network(family, kwargs, path).state_dict(), shapes), family, path)
+        tensors = {name[6:]: file.get_tensor(name) for name in names}
+    return assemble(family, kwargs, tensors, path)
+
+
+@contextlib.contextmanager
+def open_safetensors(path):
+    """The open file of the package safetensors. Raises NetworkFileError for whatever is wrong, here or within."""
     try:
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
     except ImportError:
         raise NetworkFileError(
             f"{path}: reading it needs the package safetensors; pip install 'latent-plugins[safetensors]' brings it"
         ) from None
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = (file.metadata() or {}).get("config", "")
-            tensors = {name[6:]: file.get_tensor(name) for name in file.keys() if name.startswith("state/")}
-    except SafetensorError as error:
-        raise NetworkFileError(f"{path}: a truncated or damaged network file ({error})") from None
-    return from_config(config, tensors, path)
+    with reading(path):
+        try:
+            opened = safe_open(path, framework="pt")
+        except OSError:
+            raise
+        except Exception as error:
+            raise NetworkFileError(f"{path}: a truncated or damaged network file ({reason(error)})") from None
+        with opened as file:
+            yield file
 
 
-def from_config(config, tensors, path):
-    """The network of `config_of`'s text and its tensors."""
+def check_types(file, path):
+    """Raise NetworkFileError for a tensor of a type that no network here has."""
+    for name in file.keys():
+        dtype = file.get_slice(name).get_dtype()
+        if dtype not in SAFE_TYPES:
+            raise NetworkFileError(f"{path}: {shown(name)} is of the type {shown(dtype)}, not {', '.join(SAFE_TYPES)}")
+
+
+def parse_config(config, path):
+    """(family's class, keyword arguments) of `config_of`'s text."""
     try:
         config = json.loads(config)
         family, kwargs = config["family"], config["kwargs"]
-    except (json.JSONDecodeError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise NetworkFileError(f"{path}: does not say what network it holds; it was not written by convert") from None
-    if family not in FAMILIES:
-        raise NetworkFileError(f"{path}: a network of the unknown family {family!r}")
-    return assemble(FAMILIES[family], kwargs, tensors, path)
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise NetworkFileError(f"{path}: a network of the unknown family {quoted(family)}")
+    return FAMILIES[family], kwargs

@@ -3,11 +3,12 @@
 import inspect
 
 from dnnlib_compat.assemble import ALLOW_CODE_HINT, assemble
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.budgets import MAX_SIZE
+from dnnlib_compat.errors import NetworkFileError, quoted, shown
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
-from dnnlib_compat.unpickle import PersistentRecord
+from dnnlib_compat.unpickle import PersistentRecord, refuse_inert
 
 # A family is told by the class names inside a pickle; the record of the whole network says only "Generator".
 FAMILY_MARKS = {
@@ -18,11 +19,11 @@ FAMILY_MARKS = {
 
 # What the constructors set themselves, so no file may.
 DERIVED_ARGUMENTS = {"self", "z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels"}
-MAX_DIMENSION = 1 << 16
 
 
 def select_record(content, key, path):
-    """The module record stored under `key` in an official pickle's dictionary."""
+    """The module record stored under `key` in an official pickle's dictionary; the others may be of any make."""
+    refuse_inert(content.get(key) if isinstance(content, dict) else content, path)
     if isinstance(content, PersistentRecord):
         return content  # some forks pickle the generator alone
     if not isinstance(content, dict):
@@ -30,8 +31,8 @@ def select_record(content, key, path):
     record = content.get(key)
     if not isinstance(record, PersistentRecord):
         networks = [name for name, value in content.items() if isinstance(value, PersistentRecord)]
-        listed = ", ".join(map(str, networks)) or "none"
-        raise NetworkFileError(f"{path}: has no network under {key!r}; its networks: {listed}")
+        listed = shown(", ".join(map(str, networks)) or "none")
+        raise NetworkFileError(f"{path}: has no network under {quoted(key)}; its networks: {listed}")
     return record
 
 
@@ -45,7 +46,7 @@ def build_from_record(record, path):
         try:
             tensors[name] = value.decode()
         except NetworkFileError as error:
-            raise NetworkFileError(f"{path}: {name}: {error}; download the file again") from None
+            raise NetworkFileError(f"{path}: {shown(name)}: {error}; download the file again") from None
     return assemble(family, kwargs, tensors, path)
 
 
@@ -54,32 +55,47 @@ def family_of(record, path):
     for mark, family in FAMILY_MARKS.items():
         if mark in names:
             return family
-    listed = ", ".join(sorted(map(str, names)))
+    listed = shown(", ".join(sorted(map(str, names))))
     raise NetworkFileError(
         f"{path}: not a StyleGAN2 or StyleGAN3 generator, its classes are {listed}; {ALLOW_CODE_HINT}"
     )
 
 
-def recorded_call(record, positional, path):
-    """Keyword arguments of the recorded constructor call, of which those named in `positional` are checked sizes."""
+def recorded_call(record, sizes, further, path):
+    """Keyword arguments of the recorded constructor call. sizes: the names of its first parameters, which are checked;
+    further: of those that may follow by position."""
     args, kwargs = record.state.get("_init_args"), record.state.get("_init_kwargs")
     if not isinstance(args, tuple) or not isinstance(kwargs, dict):
-        raise NetworkFileError(f"{path}: does not record how its {str(record.class_name).lower()} was constructed")
+        raise NetworkFileError(f"{path}: does not record how its {shown(record.class_name).lower()} was constructed")
+    positional = [*sizes, *further]
+    twice = [name for name in positional[: len(args)] if name in kwargs]
+    if twice or len(args) > len(positional):
+        raise NetworkFileError(f"{path}: its constructor call lacks names for its arguments")
     kwargs = dict(zip(positional, args)) | dict(kwargs)
-    missing = [name for name in positional if name not in kwargs]
-    if missing or len(args) > len(positional):
-        raise NetworkFileError(f"{path}: its constructor call lacks {', '.join(missing) or 'names for its arguments'}")
-    for name in positional:
-        if type(kwargs[name]) is not int or not 0 <= kwargs[name] <= MAX_DIMENSION:
-            raise NetworkFileError(f"{path}: {name} is {kwargs[name]!r}, not a size")
+    missing = [name for name in sizes if name not in kwargs]
+    if missing:
+        raise NetworkFileError(f"{path}: its constructor call lacks {', '.join(missing)}")
+    for name in sizes:
+        if type(kwargs[name]) is not int or not 0 <= kwargs[name] <= MAX_SIZE:
+            raise NetworkFileError(f"{path}: {name} is {quoted(kwargs[name])}, not a size")
     return kwargs
 
 
 def generator_arguments(record, family, path):
     """Keyword arguments of a generator's recorded call, checked name by name against what the family accepts."""
-    positional = ["z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"]
-    kwargs = recorded_call(record, positional, path)
-    flat = {name: value for name, value in kwargs.items() if name not in positional}
+    sizes = ["z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"]
+    further = ["mapping_kwargs", "synthesis_kwargs"]
+    args = record.state.get("_init_args")
+    if isinstance(args, tuple) and len(args) > len(sizes) and type(args[len(sizes)]) is bool:
+        further = ["square", *further]  # a fork for pictures of people
+    kwargs = recorded_call(record, sizes, further, path)
+    for place in (kwargs, kwargs.get("synthesis_kwargs")):
+        if isinstance(place, dict) and place.pop("square", True) is not True:
+            raise NetworkFileError(
+                f"{path}: makes images that are not square (square=False), which this project does not know; "
+                "if you trust the file, --allow-code runs its own code"
+            )
+    flat = {name: value for name, value in kwargs.items() if name not in sizes}
     check_keywords(flat.pop("mapping_kwargs", None) or {}, family.mapping_class, "mapping", path)
     if family is StyleGAN2Generator and is_ada_release(record, flat):
         kwargs["synthesis_kwargs"] = flat.pop("synthesis_kwargs", None) or {}
@@ -93,11 +109,12 @@ def discriminator_arguments(record, family, path):
 
     The releases differ in their default clamp, so where the call names none, the last block's convolution does.
     """
-    positional = ["c_dim", "img_resolution", "img_channels"]
-    kwargs = recorded_call(record, positional, path)
+    sizes = ["c_dim", "img_resolution", "img_channels"]
+    further = ["architecture", "channel_base", "channel_max", "num_fp16_res", "conv_clamp", "cmap_dim"]
+    kwargs = recorded_call(record, sizes, [*further, "block_kwargs", "mapping_kwargs", "epilogue_kwargs"], path)
     for name in ("block", "mapping", "epilogue"):
         check_keywords(kwargs.get(f"{name}_kwargs") or {}, getattr(family, f"{name}_class"), name, path)
-    check_keywords({k: v for k, v in kwargs.items() if k not in positional}, family, "discriminator", path)
+    check_keywords({k: v for k, v in kwargs.items() if k not in sizes}, family, "discriminator", path)
     if "conv_clamp" not in kwargs:
         layer = record.children()["b4"].children().get("conv") if "b4" in record.children() else None
         clamp = layer.state.get("conv_clamp") if layer else None
@@ -123,4 +140,4 @@ def check_keywords(kwargs, cls, where, path):
     accepted = set(inspect.signature(cls.__init__).parameters) - DERIVED_ARGUMENTS
     unknown = [str(name) for name in kwargs if name not in accepted]
     if unknown:
-        raise NetworkFileError(f"{path}: unknown {where} argument {', '.join(unknown)}; {ALLOW_CODE_HINT}")
+        raise NetworkFileError(f"{path}: unknown {where} argument {shown(', '.join(unknown))}; {ALLOW_CODE_HINT}")

@@ -6,13 +6,13 @@ arguments that none of them has are refused by name. Variables keep TensorFlow's
 which return the arguments and state dict of our own networks.
 """
 
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.errors import NetworkFileError, quoted
 from dnnlib_compat.networks.progan import ProGANGenerator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.tf_progan import THEANO_GENERATORS, convert_progan, is_theano, theano_spec
 from dnnlib_compat.tf_records import encoded_variables
 from dnnlib_compat.tf_stylegan2 import convert_tf_stylegan2
-from dnnlib_compat.unpickle import TFNetworkRecord
+from dnnlib_compat.unpickle import TFNetworkRecord, refuse_inert
 
 PLACES = {"G": 0, "D": 1, "G_ema": 2, "Gs": 2}  # our names of the networks in a file, and its own of the average
 SUPPORTED = "of NVIDIA's TensorFlow networks, StyleGAN2, StyleGAN2-ADA and ProGAN can be read"
@@ -31,14 +31,16 @@ def select_tf_network(content, path, key="G_ema"):
     Raises NetworkFileError when there is none.
     """
     if isinstance(content, TFNetworkRecord):
+        refuse_inert(content, path)
         return content
     if len(content) != 3:
         raise NetworkFileError(f"{path}: holds {len(content)} objects instead of the three networks G, D and Gs")
     if key not in PLACES:
-        raise NetworkFileError(f"{path}: has no network under {key!r}; its networks: G, D, G_ema")
+        raise NetworkFileError(f"{path}: has no network under {quoted(key)}; its networks: G, D, G_ema")
     record = content[PLACES[key]]
+    refuse_inert(record, path)
     if not isinstance(record, TFNetworkRecord):
-        raise NetworkFileError(f"{path}: has no network under {key!r}, but a {type(record).__name__}")
+        raise NetworkFileError(f"{path}: has no network under {quoted(key)}, but a {type(record).__name__}")
     return record
 
 
@@ -57,8 +59,8 @@ def tf_family(record, path="this pickle"):
         if "synthesis/4x4/Conv/StyleMod/weight" in names:
             raise NetworkFileError(f"{path}: a network of the first StyleGAN; {SUPPORTED}")
     if any("FromRGB" in name for name in names) or str(function).startswith("D_"):
-        raise NetworkFileError(f"{path}: a discriminator (built by {function!r:.60}), not a generator")
-    raise NetworkFileError(f"{path}: an unknown network (built by {function!r:.60}); {SUPPORTED}")
+        raise NetworkFileError(f"{path}: a discriminator (built by {quoted(function, 60)}), not a generator")
+    raise NetworkFileError(f"{path}: an unknown network (built by {quoted(function, 60)}); {SUPPORTED}")
 
 
 def convert(record, path):

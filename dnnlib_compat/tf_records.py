@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dnnlib_compat.errors import NetworkFileError
-from dnnlib_compat.unpickle import ArrayRecord
+from dnnlib_compat.errors import NetworkFileError, quoted, shown
+from dnnlib_compat.unpickle import ArrayRecord, TFNetworkRecord
 
 LARGEST = 1 << 16  # of any size: larger ones are damage
 MORE_LAYERS = 256  # than any mapping network has
@@ -14,6 +14,8 @@ FORK_HINT = "a fork with changed source? This project reads the networks of the 
 def components(record):
     """{prefix of its variables' names: network} of a network itself and the networks that it is made of."""
     parts = record.state.get("components") or {}
+    if not isinstance(parts, dict) or not all(isinstance(part, TFNetworkRecord) for part in parts.values()):
+        raise TypeError("its components are no networks")
     return {"": record} | {f"{name}/": part for name, part in parts.items()}
 
 
@@ -50,7 +52,7 @@ def variables(record, path):
 
 def printable(name):
     """A name from a file on one line of bounded length."""
-    return " ".join(f"{name!s:.60}".split())
+    return shown(name, 60)
 
 
 def level_of_detail(values, path):
@@ -82,7 +84,7 @@ class Arguments:
 
     def expect(self, valid, name, value, right):
         if not valid:
-            raise NetworkFileError(f"{self.path}: {name} is {value!r:.60}, not {right}")
+            raise NetworkFileError(f"{self.path}: {name} is {quoted(value, 60)}, not {right}")
         return value
 
     def size(self, name, default, least=1):

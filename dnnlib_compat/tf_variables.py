@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from dnnlib_compat.assemble import empty_network
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.tf_records import FORK_HINT, printable
 
@@ -62,8 +63,4 @@ def fit_variables(values, sources, expected, ignored, what, path):
 
 def expected_state(family, kwargs, path):
     """The state dict, without data, of family(**kwargs). Raises NetworkFileError when there is no such network."""
-    try:
-        with torch.device("meta"):
-            return family(**kwargs).state_dict()
-    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise NetworkFileError(f"{path}: the recorded arguments do not build a {family.family} ({error})") from None
+    return empty_network(family, kwargs, path).state_dict()

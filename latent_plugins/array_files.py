@@ -5,11 +5,18 @@ is. The same content gives the same bytes.
 """
 
 import json
+import os
 
 import numpy as np
 import torch
 
+from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.budgets import MAX_JSON
+from dnnlib_compat.errors import quoted, reason
+from dnnlib_compat.formats import check_regular
 from dnnlib_compat.util import atomic_output
+
+SLACK = 1 << 20  # bytes that headers and directories may take
 
 
 def write_arrays(path, header, parts):
@@ -29,26 +36,27 @@ def read_arrays(path, wanted, *, error, what):
     Raises `error`, a ValueError, saying that the file is not `what` or damaged; OSError when it cannot be read.
     """
     header, parts = read_header(path, wanted, error=error, what=what), {}
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            for key in file.files:
-                part, slash, name = key.partition("/")
-                if slash:
-                    parts.setdefault(part, {})[name] = torch.from_numpy(file[key]).clone()  # in torch's own memory
-    except Exception as found:  # numpy and zipfile raise many kinds on damaged archives
-        raise error(f"{path}: truncated or damaged ({found})") from None
+    with open_arrays(path, error=error) as file:
+        if file.size > 2 * os.path.getsize(path) + SLACK:
+            raise error(f"{path}: damaged, its arrays are packed, which `write_arrays` does not do")
+        for key in file.shapes:
+            part, slash, name = key.partition("/")
+            if slash:
+                parts.setdefault(part, {})[name] = torch.from_numpy(file.read(key)).clone()  # in torch's own memory
     return header, parts
 
 
 def read_header(path, wanted, *, error, what):
     """The header alone, as `read_arrays` gives it."""
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                header = json.loads(str(archive["header"]))
+    check_regular(path)
+    try:
+        with open_arrays(path, error=error) as archive:
+            header = json.loads(archive.text("header", MAX_JSON))
             found = header["format"]
-        except Exception as problem:  # as above
-            raise error(f"{path}: not {what}, or damaged ({problem})") from None
+    except OSError:
+        raise
+    except Exception as problem:  # numpy and zipfile raise many kinds on damaged archives
+        raise error(f"{path}: not {what}, or damaged ({reason(problem).removeprefix(f'{path}: ')})") from None
     if found != wanted:
-        raise error(f"{path}: a file of the format {found!r}, not {wanted!r}")
+        raise error(f"{path}: a file of the format {quoted(found)}, not {wanted!r}")
     return header

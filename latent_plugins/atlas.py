@@ -6,16 +6,21 @@ deviation, with the predictor (`predictor.npz`) and the spectra that it learned 
 Latents are not stored: candidate i is a pure function of the atlas seed and i.
 """
 
+import math
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.errors import reason
 from latent_plugins import atlas_build
 from latent_plugins.atlas_settings import AtlasError, candidates, make_settings, read_settings, shard_files
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.importance.weights import log_volume as log_volumes
+
+KNOWN = ("damaged", "not an atlas", "refused", "its ")  # how messages on published files begin
 
 
 class Atlas:
@@ -144,8 +149,10 @@ def open_atlas(path):
     for name, label, start, stop in shards:
         try:
             rows = np.load(path / name, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise AtlasError(f"{path / name}: damaged ({error}); remove it and run build_atlas again") from None
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # NumPy raises many kinds on damaged files
+            raise AtlasError(f"{path / name}: damaged ({reason(error)}); remove it and run build_atlas again") from None
         if rows.shape != (stop - start, 2 if settings.predicted else settings.top_k) or rows.dtype != np.float32:
             raise AtlasError(f"{path / name}: damaged (its shape is {rows.shape}); remove it and run build_atlas again")
         parts[label].append(rows)
@@ -158,13 +165,21 @@ def _open_published(path):
     Extra leading axes are flattened; rows of zeros are unfinished work and are left out.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in ("latents", "svds", "labels") if name in file.files}
-    except Exception as error:  # numpy raises many kinds on files that are no archives
-        raise AtlasError(f"{path}: not an atlas ({type(error).__name__}: {error})") from None
-    missing = [name for name in ("latents", "svds") if name not in arrays]
-    if missing:
-        raise AtlasError(f"{path}: not an atlas, it has no array {' and '.join(map(repr, missing))}")
+        with open_arrays(path, error=AtlasError) as file:
+            missing = [name for name in ("latents", "svds") if name not in file]
+            if missing:
+                raise AtlasError(f"{path}: not an atlas, it has no array {' and '.join(map(repr, missing))}")
+            names = [name for name in ("latents", "svds", "labels") if name in file]
+            for name in names:
+                shape, dtype = file.shapes[name]
+                if len(shape) < 2 or dtype.kind not in "fiub" or not math.prod(shape):
+                    raise AtlasError(f"{path}: damaged, its {name} are {list(shape)} of {dtype}, not rows of numbers")
+            arrays = {name: file.read(name) for name in names}
+    except AtlasError as error:
+        text = str(error).removeprefix(f"{path}: ")
+        raise AtlasError(
+            f"{path}: {text if text.startswith(KNOWN) else f'not an atlas, or damaged ({text})'}"
+        ) from None
     flat = {name: array.reshape(-1, array.shape[-1]).astype(np.float32) for name, array in arrays.items()}
     if len({len(array) for array in flat.values()}) > 1:
         sizes = ", ".join(f"{len(array)} {name}" for name, array in flat.items())

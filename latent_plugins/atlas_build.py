@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dnnlib_compat.errors import reading
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import (
     BASIS_LABELS,
@@ -89,7 +90,8 @@ def write_predictor(generator, path, settings, *, watch=iter):
     inputs, volumes = [], []
     for name, label, start, stop in label_shards(generator, settings):
         inputs.append(inputs_of(generator, settings, labels, label, start, stop, basis))
-        volumes.append(log_volume(np.load(Path(path) / name)))
+        with reading(Path(path) / name, AtlasError):
+            volumes.append(log_volume(np.load(Path(path) / name, allow_pickle=False)))
     # Classes take turns, so that each has its part of what is held out.
     order = np.argsort(np.concatenate([np.arange(len(part)) for part in volumes]), kind="stable")
     predictor, found = fit(torch.cat(inputs)[order], np.concatenate(volumes)[order], seed=settings.seed, watch=watch)
@@ -196,7 +198,10 @@ def write_shard(generator, path, settings, shard):
 
 def read_basis(path, settings):
     """The basis of an atlas, or None where its method has none."""
-    return torch.tensor(np.load(Path(path) / BASIS_FILE)) if settings.method in WITH_BASIS else None
+    if settings.method not in WITH_BASIS:
+        return None
+    with reading(Path(path) / BASIS_FILE, AtlasError):
+        return torch.tensor(np.load(Path(path) / BASIS_FILE, allow_pickle=False))
 
 
 def write_basis(generator, path, settings):
@@ -229,7 +234,8 @@ def claim(path, settings):
                 f"{path} holds an atlas with another {name} ({getattr(existing, name)}, wanted "
                 f"{getattr(settings, name)}): choose another folder, or remove this one"
             )
-        return existing
+        # Where the detector comes from is the user's to say, not the folder's.
+        return dataclasses.replace(existing, detector=settings.detector)
     if path.exists() and any(path.iterdir()):
         raise AtlasError(f"{path} is a folder with other files in it: choose an empty or a new one")
     path.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import torch
 
-from dnnlib_compat.detectors import load_detector
+from dnnlib_compat.arguments import is_number, is_whole
+from dnnlib_compat.budgets import MAX_CANDIDATES, MAX_CLASSES, MAX_JSON, MAX_SHARDS, MAX_SIZE
+from dnnlib_compat.detectors import file_digest, load_detector
+from dnnlib_compat.errors import quoted, reading, shown
+from dnnlib_compat.formats import check_regular
 from dnnlib_compat.pretrained import detectors
 from latent_plugins.candidates import candidate_latents
 from latent_plugins.defaults import (
@@ -21,6 +25,8 @@ from latent_plugins.defaults import (
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.priors import BASES, SpherePrior, base_measure
 from latent_plugins.spaces import (
+    DOMAINS,
+    MAPS,
     check_space,
     default_detector,
     default_domain,
@@ -250,17 +256,43 @@ def plain_map(generator, settings, label):
     c = None if label is None else one_hot([label], settings.c_dim)
     options = dict(c=c, psi=settings.psi, cutoff=settings.cutoff, domain=settings.domain)
     if settings.detector is not None:
-        detector = opened_detector(settings.detector, next(generator.parameters()).device)
+        detector = recorded_detector(settings, next(generator.parameters()).device)
         if detector.digest != settings.features:
             raise AtlasError(f"{settings.detector}: not the feature detector that the atlas was begun with")
         options.update(detector=detector, layer=settings.layer)
     return get_space(generator, settings.space, **options)
 
 
-@functools.lru_cache(maxsize=4)
 def opened_detector(source, device):
-    """The Detector of a feature space, read once."""
+    """The Detector of a feature space that the user has named, read once."""
+    ASKED.add(named_source(source))
+    return read_once(source, device)
+
+
+@functools.lru_cache(maxsize=4)
+def read_once(source, device):
     return load_detector(source, device=device)
+
+
+ASKED = set()  # detectors that this process was asked for
+
+
+def recorded_detector(settings, device):
+    """The Detector that an atlas names, which may be somebody else's atlas.
+
+    An address in it is not followed unless the user has named it too, and of files only that with the digest in the
+    atlas is read. Raises AtlasError for what is not, and says how to name it.
+    """
+    source = settings.detector
+    if source not in detectors() and source not in ASKED:
+        if "://" in source or not Path(source).is_file():
+            raise AtlasError(
+                f"the atlas names its feature detector {quoted(source)}, which is not on this machine and is not "
+                "followed unasked: fetch it and give it with --detector=FILE"
+            )
+        if file_digest(source) != settings.features:
+            raise AtlasError(f"{shown(source)}: not the feature detector that the atlas was begun with")
+    return read_once(source, device)
 
 
 def named_source(source):
@@ -272,16 +304,89 @@ def read_settings(path):
     """AtlasSettings of the folder `path`. Raises AtlasError when it is no atlas."""
     header = Path(path) / "atlas.json"
     try:
-        fields = json.loads(header.read_text())
-        if fields.get("classes") is not None:
-            fields["classes"] = tuple(fields["classes"])
-        if fields.get("format") != FORMAT:
-            raise AtlasError(f"{path}: an atlas of format {fields.get('format')}, this version reads {FORMAT}")
-        return AtlasSettings(**fields)
-    except FileNotFoundError:
+        with reading(header, AtlasError):
+            check_regular(header)
+            with open(header, "rb") as file:
+                return parse_settings(file.read(MAX_JSON), path)
+    except (FileNotFoundError, NotADirectoryError):
         raise AtlasError(f"{path}: no atlas (there is no atlas.json in it)") from None
-    except (AttributeError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise AtlasError(f"{header}: damaged ({error})") from None
+
+
+def parse_settings(data, path):
+    """AtlasSettings of the bytes of an atlas.json, every value checked. Raises AtlasError or ValueError."""
+    fields = json.loads(data)
+    if not isinstance(fields, dict):
+        raise AtlasError(f"damaged (it holds a {type(fields).__name__}, not settings)")
+    if fields.get("format") != FORMAT:
+        raise AtlasError(f"{path}: an atlas of format {quoted(fields.get('format'))}, this version reads {FORMAT}")
+    known = {field.name: field for field in dataclasses.fields(AtlasSettings)}
+    unknown = [name for name in fields if name not in known]
+    if unknown:
+        raise AtlasError(f"damaged (it has an unknown setting {quoted(unknown[0])})")
+    for name, field in known.items():
+        if name not in fields and field.default is dataclasses.MISSING:
+            raise AtlasError(f"damaged (it does not say its {name})")
+        if name in fields and not CHECKS[name](fields[name]):
+            raise AtlasError(f"damaged (its {name} is {quoted(fields[name])}, which no atlas has)")
+    if fields["classes"] is not None:
+        fields["classes"] = tuple(fields["classes"])
+    settings = AtlasSettings(**fields)
+    if settings.classes and max(settings.classes) >= settings.c_dim:
+        raise AtlasError(f"damaged (it has a class {max(settings.classes)} of {settings.c_dim})")
+    shards = -(-settings.candidates // shard_rows(settings)) * len(settings.classes or (None,))
+    if shards > MAX_SHARDS:
+        raise AtlasError(f"damaged (it says that it has {shards} shards, more than {MAX_SHARDS})")
+    return settings
+
+
+def _whole(low, high=MAX_SIZE, optional=False):
+    return lambda value: optional and value is None or is_whole(value, low, high)
+
+
+def _text(value):
+    return value is None or isinstance(value, str)
+
+
+def _among(choices):
+    return lambda value: isinstance(value, str) and value in choices
+
+
+def _classes(value):
+    if value is None:
+        return True
+    found = isinstance(value, list) and 0 < len(value) <= MAX_CLASSES and all(type(each) is int for each in value)
+    return found and min(value) >= 0 and sorted(set(value)) == value
+
+
+# What each setting in an atlas.json can be.
+CHECKS = dict(
+    network=lambda value: isinstance(value, str),
+    z_dim=_whole(1),
+    c_dim=_whole(0, MAX_CLASSES),
+    space=_among(MAPS),
+    domain=_among(DOMAINS),
+    candidates=_whole(1, MAX_CANDIDATES),
+    top_k=_whole(1),
+    base=_among(BASES),
+    radius=lambda value: is_number(value, 0) and value > 0,
+    seed=_whole(-(2**64), 2**64),
+    psi=lambda value: is_number(value),
+    cutoff=_whole(0, optional=True),
+    method=_among((*METHODS, *PREDICTED)),
+    projection=_whole(1, 1 << 30, optional=True),
+    classes=_classes,
+    max_memory=_whole(0, 1 << 60, optional=True),
+    format=_whole(0),
+    oversample=_whole(0, optional=True),
+    iterations=_whole(0, optional=True),
+    basis=_whole(1, optional=True),
+    labels=_whole(1, MAX_CANDIDATES, optional=True),
+    precision=lambda value: value is None or _among(PRECISIONS)(value),
+    compile=lambda value: value is None or type(value) is bool,
+    detector=_text,
+    features=_text,
+    layer=_text,
+)
 
 
 def candidates(settings, indices, label):

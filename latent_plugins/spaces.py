@@ -143,7 +143,7 @@ class SpaceMap:
             if not self.generator.has_styles:
                 return self._end(self.generator(x, self._labels(x), truncation_psi=self.psi))
             x = self.generator.style(x, self._labels(x))
-        ws = self.generator.broadcast(x, self.psi, self.cutoff)
+        ws = self.generator.broadcast(x, self.psi, self.cutoff, self._labels(x))
         if self.name.endswith(":w"):
             return ws[:, 0]
         return self._end(self.generator.synthesis(ws, noise_mode="const"))

@@ -11,6 +11,7 @@ import torch
 
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
+from dnnlib_compat.plain_files import write_npz
 
 # The same examples in every run, and no failures because a machine is slow.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -18,6 +19,11 @@ hypothesis.settings.load_profile("fixed")
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDENS = Path(__file__).resolve().parent / "goldens"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fuzz", type=int, default=200, metavar="N", help="damaged files of each format")
+    parser.addoption("--fuzz-first", type=int, default=0, metavar="NUMBER", help="the number of the first of them")
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +71,12 @@ def small_stylegan2(seed=0, **kwargs):
     network = StyleGAN2Generator(**defaults).eval().requires_grad_(False)
     network.mapping.w_avg.normal_()
     return network
+
+
+def write_network(path, network):
+    """Write a network as a file without code, and return the path."""
+    write_npz(network, path)
+    return path
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import pytest
 import scipy.linalg
 import torch
 from click.testing import CliRunner
-from conftest import small_stylegan2
+from conftest import small_stylegan2, write_network
 from detector_files import SmallDetector, write_torchscript
 from image_zips import random_images, write_zip
-from pickles import write_official
 from test_loader import small_stylegan3
 
 from cli import metric_inputs
@@ -34,7 +33,7 @@ OFFICIAL_KEYS = ["results", "metric", "total_time", "total_time_str", "num_gpus"
 
 def run(*args, fails=False):
     """Everything a command printed; it must succeed, or, with `fails`, end with code 1 and one line of error."""
-    result = CliRunner().invoke(calc_metrics, [str(arg) for arg in args])
+    result = CliRunner().invoke(calc_metrics, [str(arg) for arg in args] + ["--allow-code"])
     if fails:
         assert result.exit_code != 0 and not isinstance(result.exception, (ValueError, KeyError)), result.output
         return result.output
@@ -50,7 +49,7 @@ def lines(*args):
 @pytest.fixture
 def world(tmp_path):
     """Options for a small network, a data set of its size and a small detector."""
-    network = write_official(tmp_path / "net.pkl", small_stylegan2())
+    network = write_network(tmp_path / "net.npz", small_stylegan2())
     data = write_zip(tmp_path / "real.zip", random_images(60))
     detector = write_torchscript(tmp_path / "small.pt")
     return [f"--network={network}", f"--data={data}", f"--detector={detector}"]
@@ -62,7 +61,7 @@ def world(tmp_path):
 def test_fid_of_the_whole_chain_against_a_plain_computation(tmp_path, world):
     """Latents, images, features, moments and distance, each by the most direct means."""
     (line,) = lines(*world, "--metrics=fid100_full", "--noise-mode=const", "--seed=3")
-    generator = load_network(tmp_path / "net.pkl")
+    generator = load_network(tmp_path / "net.npz")
     z = torch.randn(100, 8, generator=torch.Generator().manual_seed(3))
     images = (generator(z, torch.zeros(100, 0)) * 127.5 + 128).clamp(0, 255).to(torch.uint8)
     torch.manual_seed(0)
@@ -137,7 +136,7 @@ def test_path_length_and_equivariance_run_on_their_networks(tmp_path, world):
     found = lines(*world, "--metrics=ppl2_wend_20,ppl_zfull_20")
     assert all(0 < value < 1e9 for line in found for value in line["results"].values())
     assert [line["metric"] for line in found] == ["ppl2_wend_20", "ppl_zfull_20"]
-    network = write_official(tmp_path / "sg3.pkl", small_stylegan3())
+    network = write_network(tmp_path / "sg3.npz", small_stylegan3())
     found = lines(f"--network={network}", "--metrics=eqt8_int,eqt8_frac,eqr8")
     assert all(np.isfinite(list(line["results"].values())).all() for line in found) and len(found) == 3
     assert "the metric is for StyleGAN3" in run(*world, "--metrics=eqr8", fails=True)
@@ -145,7 +144,7 @@ def test_path_length_and_equivariance_run_on_their_networks(tmp_path, world):
 
 
 def test_a_conditional_network_draws_the_labels_of_the_data_set(tmp_path, world):
-    network = write_official(tmp_path / "cond.pkl", small_stylegan2(c_dim=3))
+    network = write_network(tmp_path / "cond.npz", small_stylegan2(c_dim=3))
     labels = [0] * 15 + [2] * 45
     data = write_zip(tmp_path / "labelled.zip", random_images(60), labels)
     options = [f"--network={network}", f"--data={data}", world[2]]
@@ -262,7 +261,7 @@ def test_results_are_appended_to_the_official_file(world, tmp_path):
     printed = lines(*world, "--metrics=fid50_full,is50", f"--outdir={out}")
     printed += lines(*world, "--metrics=fid50_full", f"--outdir={out}", "--seed=1")
     stored = [json.loads(line) for line in (out / "metric-fid50_full.jsonl").read_text().splitlines()]
-    assert stored == [printed[0], printed[2]] and printed[0]["snapshot_pkl"] == "../net.pkl"
+    assert stored == [printed[0], printed[2]] and printed[0]["snapshot_pkl"] == "../net.npz"
     assert (out / "metric-is50.jsonl").exists()
 
 
@@ -270,7 +269,7 @@ def test_a_network_in_its_training_run_gets_its_results_there(world, tmp_path):
     (tmp_path / "training_options.json").write_text("{}")
     lines(*world, "--metrics=is50")
     stored = json.loads((tmp_path / "metric-is50.jsonl").read_text())
-    assert stored["snapshot_pkl"] == "net.pkl"
+    assert stored["snapshot_pkl"] == "net.npz"
 
 
 def test_repeats_give_an_interval_around_their_mean(world):
@@ -301,7 +300,7 @@ def test_finished_metrics_survive_a_run_that_is_killed(world, tmp_path, monkeypa
     monkeypatch.setattr(evaluation, "kernel_distance", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt()))
     out = tmp_path / "out"
     args = [*world, "--metrics=fid50_full,kid50_full", f"--outdir={out}"]
-    assert CliRunner().invoke(calc_metrics, args).exit_code == 1
+    assert CliRunner().invoke(calc_metrics, [*args, "--allow-code"]).exit_code == 1
     assert (out / "metric-fid50_full.jsonl").exists() and not (out / "metric-kid50_full.jsonl").exists()
     monkeypatch.setattr(evaluation, "kernel_distance", original)
     run(*args)
@@ -357,7 +356,7 @@ def test_a_damaged_file_of_the_cache_is_computed_again(own_cache, world):
     before = lines(*world, "--metrics=fid50_full")[0]["results"]
     (path,) = own_cache()
     path.write_bytes(path.read_bytes()[:200])
-    result = CliRunner().invoke(calc_metrics, [*world, "--metrics=fid50_full"])
+    result = CliRunner().invoke(calc_metrics, [*world, "--metrics=fid50_full", "--allow-code"])
     assert result.exit_code == 0 and "damaged, computed again" in result.output
     assert lines(*world, "--metrics=fid50_full")[0]["results"] == before
 
@@ -445,7 +444,7 @@ def test_singular_covariances_are_computed_when_asked_for(world):
 
 
 def test_grayscale_networks_are_shown_to_rgb_detectors_and_no_other_way(tmp_path, world):
-    network = write_official(tmp_path / "rgb.pkl", small_stylegan2(img_channels=3, img_resolution=32))
+    network = write_network(tmp_path / "rgb.npz", small_stylegan2(img_channels=3, img_resolution=32))
     data = write_zip(tmp_path / "rgb.zip", random_images(20, size=32, channels=3))
     message = run(
         f"--network={network}", f"--data={data}", "--detector=mnist-classifier", "--metrics=fid50", fails=True
@@ -464,7 +463,7 @@ def test_official_detectors_are_the_default(monkeypatch, tmp_path, world):
 
     def load(source, **options):
         asked.append(source)
-        return load_detector(tmp_path / "small.pt")
+        return load_detector(tmp_path / "small.pt", allow_code=True)
 
     monkeypatch.setattr(metric_inputs, "load_detector", load)
     lines(*world[:2], "--metrics=fid50_full,pr1k3_full,ppl2_wend_8")
@@ -472,8 +471,8 @@ def test_official_detectors_are_the_default(monkeypatch, tmp_path, world):
 
 
 def test_from_python(world, tmp_path):
-    generator = load_network(tmp_path / "net.pkl")
-    detector = load_detector(tmp_path / "small.pt")
+    generator = load_network(tmp_path / "net.npz")
+    detector = load_detector(tmp_path / "small.pt", allow_code=True)
     real = RealImages(tmp_path / "real.zip", resolution=16, channels=1)
     metrics = parse_metrics("fid50_full,is50")
     found = evaluate(

@@ -1,11 +1,13 @@
 """Feature detectors from files: every format, the same features, and nothing from a file runs."""
 
 import pickle
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
 import torch
-from detector_files import SmallDetector, random_inception, write_persistent, write_torchscript
+from detector_files import SmallDetector, nvidia_names, random_inception, write_persistent, write_torchscript
 from pickles import Call, Named, record, write_pickle
 
 from dnnlib_compat import detectors as module
@@ -47,7 +49,7 @@ def test_torchscript_is_called_as_the_official_code_calls_it(tmp_path):
     path = write_torchscript(tmp_path / "small.pt")
     torch.manual_seed(0)
     network = SmallDetector()
-    detector = load_detector(path)
+    detector = load_detector(path, allow_code=True)
     x = images()
     assert set(detector.outputs) == {"features", "probabilities", "lpips"} and detector.name == "small.pt"
     assert torch.allclose(detector(x), network(x, return_features=True))
@@ -62,7 +64,7 @@ def test_the_digest_tells_content_not_names(tmp_path):
     first, second = write_torchscript(tmp_path / "a.pt"), write_torchscript(tmp_path / "b.pt", seed=1)
     copy = tmp_path / "c.pt"
     copy.write_bytes(first.read_bytes())
-    digests = [load_detector(path).digest for path in (first, second, copy)]
+    digests = [load_detector(path, allow_code=True).digest for path in (first, second, copy)]
     assert digests[0] == digests[2] != digests[1]
 
 
@@ -122,8 +124,9 @@ def test_lpips_heads_join_a_vgg16(tmp_path, monkeypatch):
     assert torch.equal(whole(images(), "lpips"), plain(images()))
     with pytest.raises(NetworkFileError, match="holds no LPIPS heads"):
         load_detector(tmp_path / "vgg16.pth", lpips_heads=tmp_path / "vgg16.pth")
-    with pytest.raises(ValueError, match="this is a torchscript file; leave them out"):
-        load_detector(write_torchscript(tmp_path / "small.pt"), lpips_heads=tmp_path / "heads.pth")
+    script = write_torchscript(tmp_path / "small.pt")
+    with pytest.raises(ValueError, match="this is another network; leave them out"):
+        load_detector(script, lpips_heads=tmp_path / "heads.pth", allow_code=True)
 
 
 def write(path, content):
@@ -146,17 +149,19 @@ def bad_files(folder):
         "a list": (folder / "list.pth", "holds a list, not the dictionary of a checkpoint"),
         "no module": (write_pickle(folder / "dict.pkl", {"G": 1}), "holds a dict, not a feature detector"),
         "no call": (write_torchscript(folder / "linear.pt", torch.nn.Linear(2, 2)), "takes no return_features"),
+        "code": (write_torchscript(folder / "small.pt"), "only the tensors .* if you trust it: --allow-code"),
         "picture": (write(folder / "a.png", b"\x89PNG\r\n\x1a\n"), "not a feature detector"),
     }
 
 
 @pytest.mark.parametrize("kind", ["empty", "page", "half", "text", "numbers",
                                                                   "another network", "a list", "no module", "no call",
+                                                                  "code",
                                                                   "picture"])  # fmt: skip
 def test_what_is_no_detector_gets_one_line(tmp_path, kind):
     path, message = bad_files(tmp_path)[kind]
     with pytest.raises(NetworkFileError, match=message) as caught:
-        load_detector(path)
+        load_detector(path, allow_code=kind == "no call")
     assert "\n" not in str(caught.value) and path.name in str(caught.value)
 
 
@@ -187,14 +192,91 @@ def test_hostile_pickles_run_nothing(tmp_path):
     assert not marker.exists()
 
 
-def test_torchscript_that_writes_files_is_refused(tmp_path):
-    class Writer(torch.nn.Module):
-        def forward(self, img, return_features: bool = False):
-            torch.save(img, "written.pt")
-            return img.flatten(1)
+class Writer(torch.nn.Module):
+    """TorchScript that writes a file, in a way that no search for `torch.save(` finds, when it is loaded or called."""
 
-    with pytest.raises(NetworkFileError, match="refused, nothing from it has run: its TorchScript writes files"):
-        load_detector(write_torchscript(tmp_path / "writer.pt", Writer()))
+    def __init__(self, path: str):
+        super().__init__()
+        self.path = path
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.path, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]):
+        self.path = state[0]
+        self.training = state[1]
+        torch.save(torch.ones(1), self.path)  # noqa: E211
+
+    def forward(self, img, return_features: bool = False):
+        torch.save(img, self.path)  # noqa: E211
+        return img.flatten(1)
+
+
+def test_torchscript_runs_for_those_alone_who_allow_code(tmp_path, capsys):
+    mark = tmp_path / "written.pt"
+    path = write_torchscript(tmp_path / "writer.pt", Writer(str(mark)))
+    with pytest.raises(NetworkFileError, match="not an Inception-v3 or VGG16 network; .*--allow-code"):
+        load_detector(path)
+    assert not mark.exists()
+    load_detector(path, allow_code=True)
+    assert mark.exists()  # so the test can fail
+    assert "TorchScript inside this file now runs" in capsys.readouterr().err
+
+
+class Script(torch.nn.Module):
+    """TorchScript with tensors under NVIDIA's names, whose own code computes something else."""
+
+    def forward(self, img, return_features: bool = False):
+        return img.flatten(1).to(torch.float32)
+
+
+def script_of(tensors):
+    module = Script()
+    for name, tensor in tensors.items():
+        *parents, leaf = name.split(".")
+        place = module
+        for parent in parents:
+            if parent not in place._modules:
+                place.add_module(parent, torch.nn.Module())
+            place = place._modules[parent]
+        place.register_buffer(leaf, tensor.clone())
+    return module
+
+
+def test_tensors_of_torchscript_go_into_our_inception(inception, tmp_path):
+    path = write_torchscript(tmp_path / "inception.pt", script_of(nvidia_names(inception)))
+    detector = load_detector(path)
+    x = images()
+    assert torch.equal(detector(x), inception.features(x))
+    assert torch.equal(detector(x, "probabilities"), inception.probabilities(x, bias=False))
+    assert detector.layers is not None
+    allowed = load_detector(
+        path, allow_code=True
+    )  # what is known here needs no code, so the figures do not depend on it
+    assert torch.equal(allowed(x), detector(x))
+
+
+def test_damage_inside_torchscript_is_noticed(inception, tmp_path):
+    path = write_torchscript(tmp_path / "inception.pt", script_of(nvidia_names(inception)))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(NetworkFileError, match="inception.pt: damaged, .*cannot be read"):
+        load_detector(path)
+
+
+@pytest.mark.parametrize("name", ["writer/data.pkl", "WRITER/DATA.PKL", "../x", "/x", "a/../../x"])
+def test_archives_with_a_second_reading_are_refused(tmp_path, name):
+    path = write_torchscript(tmp_path / "writer.pt", Writer(str(tmp_path / "written.pt")))
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr(name, b"other")
+    for allow_code in (False, True):
+        with pytest.raises(NetworkFileError, match="writer.pt: refused, "):
+            load_detector(path, allow_code=allow_code)
+    assert not (tmp_path / "written.pt").exists()
 
 
 FORK = """

@@ -6,10 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, small_stylegan2
+from conftest import ROOT, small_stylegan2, write_network
 from detector_files import write_torchscript
 from image_zips import random_images, write_zip
-from pickles import write_official
 from test_loader import small_stylegan3
 
 METRICS = "--metrics=fid70_full,kid50,pr1k3_full,is50,ppl2_wend_10"
@@ -26,10 +25,17 @@ def execute(cwd, *command):
 
 @pytest.fixture
 def options(tmp_path):
-    network = write_official(tmp_path / "net.pkl", small_stylegan2())
+    network = write_network(tmp_path / "net.npz", small_stylegan2())
     data = write_zip(tmp_path / "real.zip", random_images(61))
     detector = write_torchscript(tmp_path / "small.pt")
-    return [f"--network={network}", f"--data={data}", f"--detector={detector}", "--batch=8", "--device=cpu"]
+    return [
+        f"--network={network}",
+        f"--data={data}",
+        f"--detector={detector}",
+        "--batch=8",
+        "--device=cpu",
+        "--allow-code",
+    ]
 
 
 def figures(lines):
@@ -80,7 +86,7 @@ def test_no_thread_of_the_group_outlives_it(tmp_path):
 
 
 def test_gpus_starts_the_processes_itself(tmp_path, options):
-    network = write_official(tmp_path / "sg3.pkl", small_stylegan3())
+    network = write_network(tmp_path / "sg3.npz", small_stylegan3())
     options = [f"--network={network}", "--device=cpu"]
     more = ["--metrics=eqt12_frac,eqr12"]
     code, alone, error = execute(tmp_path, "-m", "cli.calc_metrics", *options, *more)

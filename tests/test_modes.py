@@ -9,10 +9,9 @@ import pytest
 import scipy.stats
 import torch
 from click.testing import CliRunner
-from conftest import assert_same_images, small_stylegan2
+from conftest import assert_same_images, small_stylegan2, write_network
 from detector_files import write_torchscript
 from image_zips import random_images, write_zip
-from pickles import write_official
 
 from cli import modes as modes_module
 from cli.gen_images import main as gen_images
@@ -36,7 +35,7 @@ CANDIDATES = 60
 
 def run(command, *args, fails=False):
     """What a command printed. It must succeed, or with `fails` say in one line why not."""
-    result = CliRunner().invoke(command, [str(arg) for arg in args])
+    result = CliRunner().invoke(command, [str(arg) for arg in args] + ["--allow-code"])
     assert (result.exit_code != 0) == fails, result.output
     assert not fails or isinstance(result.exception, SystemExit), result.exception
     return result.output
@@ -57,7 +56,7 @@ def picture(path):
 
 @pytest.fixture
 def network(tmp_path, tiny):
-    return write_official(tmp_path / "net.pkl", tiny)
+    return write_network(tmp_path / "net.npz", tiny)
 
 
 @pytest.fixture
@@ -179,7 +178,7 @@ def test_the_nearest_training_images_are_found(tmp_path, network, opened, atlas)
     # Batches of other sizes give features that may differ in their last bits.
     assert lines[0]["nearest_by_features"] == dict(image=150, distance=pytest.approx(0, abs=1e-4))
     figures = strict((out / "distances.json").read_text())
-    features = load_detector(detector)
+    features = load_detector(detector, allow_code=True)
     sets = dict(zip(["modes", "anti-modes"], (images_of(opened, atlas, i) for i in (ranked[:3], ranked[:-4:-1]))))
     sets["prior"] = to_uint8(opened(torch.cat([opened.seed_latent(s) for s in range(7)]), torch.zeros(7, 0)))
     real = torch.from_numpy(data).permute(0, 3, 1, 2)
@@ -222,7 +221,7 @@ def test_path_lengths_are_those_of_the_metric(tmp_path, network, opened, atlas):
     output = run(modes, *options, "--ppl", "--paths=20", "--outdir", tmp_path / "out")
     found = strict((tmp_path / "out" / "distances.json").read_text())["ppl2_wend"]
     metrics = parse_metrics("ppl2_wend_20")
-    detectors = {"lpips": load_detector(detector)}
+    detectors = {"lpips": load_detector(detector, allow_code=True)}
     samplers = {name: create_sampler("polarity", opened, atlas=atlas, rho=rho, top_k=6)
                 for name, rho in [("modes", -np.inf), ("anti-modes", np.inf)]}  # fmt: skip
     samplers["prior"] = create_sampler("prior", opened)
@@ -255,7 +254,7 @@ def test_a_network_with_its_own_detector_needs_no_other(tmp_path, monkeypatch):
 
 
 def test_classes_of_conditional_networks(tmp_path, tiny_conditional):
-    network = write_official(tmp_path / "net.pkl", tiny_conditional)
+    network = write_network(tmp_path / "net.npz", tiny_conditional)
     detector = write_torchscript(tmp_path / "small.pt")
     options = [f"--network={network}", "--candidates=30", "--n=2", "--ppl", "--paths=3", f"--detector={detector}"]
     run(modes, *options, "--class=1", "--outdir", tmp_path / "out")
@@ -340,7 +339,7 @@ def test_animations_go_there_and_back(tmp_path, network, atlas, suffix):
 
 
 def test_colour_strips(tmp_path):
-    network = write_official(tmp_path / "net.pkl", small_stylegan2(img_channels=3))
+    network = write_network(tmp_path / "net.npz", small_stylegan2(img_channels=3))
     run(
         polarity_strip, f"--network={network}", "--candidates=20", "--seeds=0", "--rho=0", f"--out={tmp_path / 'a.png'}"
     )

@@ -5,7 +5,10 @@ import pytest
 import torch
 from conftest import GOLDENS, golden_network, small_stylegan2
 
+from dnnlib_compat.networks import ops
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
+from latent_plugins.spaces import get_space
+from latent_plugins.spectrum import spectrum
 
 NETWORKS = [
     "stylegan2-ada-skip",
@@ -120,12 +123,59 @@ def test_half_precision_switches_change_no_number(tiny):
     [
         (dict(img_resolution=24), "power of two"),
         (dict(architecture="dense"), "orig, skip or resnet"),
-        (dict(resample_filter=[[1, 2], [3, 4]]), "list of taps"),
+        (dict(resample_filter=[[[1, 2], [3, 4]]]), "list of taps"),
     ],
 )
 def test_impossible_architectures_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         small_stylegan2(**kwargs)
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+def test_a_plane_filter_of_rank_one_is_the_separable_one(architecture):
+    taps = [1.0, 3.0, 3.0, 1.0]
+    plane = np.outer(taps, taps).tolist()
+    z, c = torch.randn(2, 8), torch.zeros(2, 0)
+    first = small_stylegan2(architecture=architecture, resample_filter=taps)
+    second = small_stylegan2(architecture=architecture, resample_filter=plane)
+    second.load_state_dict(first.state_dict())
+    torch.testing.assert_close(second(z, c), first(z, c), rtol=1e-4, atol=1e-5)
+
+
+def test_a_plane_filter_need_not_be_separable():
+    """Every step is linear in the filter: a sum of two of rank one gives the sum of their images."""
+    x, w = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3)
+    first, second = (torch.outer(torch.rand(4), torch.rand(4)) for _ in range(2))
+    for step in (
+        lambda f: ops.upsample2d(x, f),
+        lambda f: ops.downsample2d(x[:, :, :4, :4], f),
+        lambda f: ops.upsampling_conv2d(x, w, f, 2),
+    ):
+        torch.testing.assert_close(step(first + second), step(first) + step(second))
+    assert ops.upsample2d(x, torch.rand(2, 6)).shape == (2, 3, 10, 10)
+
+
+def test_no_filter_is_the_filter_of_one_tap():
+    z, c = torch.randn(2, 8), torch.zeros(2, 0)
+    without, one = small_stylegan2(resample_filter=None), small_stylegan2(resample_filter=[1])
+    assert torch.equal(without(z, c), one(z, c)) and not torch.equal(without(z, c), small_stylegan2()(z, c))
+
+
+def test_averages_of_classes_are_chosen_by_label(tiny_conditional):
+    """[c_dim, w_dim], as StyleGAN-XL tracks them: each row is truncated as by a network with that average alone."""
+    averages = torch.randn(3, 8)
+    z, c = torch.randn(4, 8), torch.eye(3)[[0, 2, 1, 2]]
+    w = tiny_conditional.style(z, c)
+    tiny_conditional.mapping.w_avg = averages
+    ws = tiny_conditional.broadcast(w, 0.5, 2, c)
+    for row, k in enumerate([0, 2, 1, 2]):
+        tiny_conditional.mapping.w_avg = averages[k]
+        assert torch.equal(ws[row], tiny_conditional.broadcast(w[row : row + 1], 0.5, 2)[0])
+    tiny_conditional.mapping.w_avg = averages
+    with pytest.raises(ValueError, match="an average style for each class"):
+        tiny_conditional.broadcast(w, 0.5)
+    space_map = get_space(tiny_conditional, "w:pixel", c=torch.eye(3)[1], psi=0.5)
+    assert space_map(w).shape == (4, 256) and spectrum(space_map, w, top_k=2).shape == (4, 2)
 
 
 def test_truncation_without_an_average_is_refused():

@@ -7,12 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from conftest import small_stylegan2
+from conftest import small_stylegan2, write_network
 from detector_files import write_torchscript
 from hypothesis import given
 from hypothesis import strategies as st
 from image_zips import random_images, write_zip
-from pickles import write_official
 
 from cli import sweep as module
 from cli.sweep import main as sweep
@@ -21,7 +20,7 @@ from latent_plugins import charts
 
 @pytest.fixture
 def world(tmp_path):
-    network = write_official(tmp_path / "net.pkl", small_stylegan2())
+    network = write_network(tmp_path / "net.npz", small_stylegan2())
     data = write_zip(tmp_path / "real.zip", random_images(60))
     detector = write_torchscript(tmp_path / "small.pt")
     out = f"--outdir={tmp_path / 'out'}"
@@ -29,7 +28,7 @@ def world(tmp_path):
 
 
 def run(*args):
-    result = CliRunner().invoke(sweep, [str(arg) for arg in args])
+    result = CliRunner().invoke(sweep, [str(arg) for arg in args] + ["--allow-code"])
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -73,7 +72,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path, world, monkeypatch):
         return original(run, setting, outdir)
 
     monkeypatch.setattr(module, "measure", measure)
-    assert CliRunner().invoke(sweep, grid).exit_code == 1
+    assert CliRunner().invoke(sweep, [*grid, "--allow-code"]).exit_code == 1
     assert len(rows(tmp_path)) == 2
     with open(tmp_path / "out" / "sweep.jsonl", "a") as file:
         file.write('{"half a li')  # what a crash leaves

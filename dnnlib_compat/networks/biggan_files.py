@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib_compat.assemble import fit_tensors, owned
-from dnnlib_compat.errors import NetworkFileError, naming
+from dnnlib_compat.errors import NetworkFileError, naming, quoted
 from dnnlib_compat.networks.biggan import BigGANGenerator
 from dnnlib_compat.networks.biggan_deep import BigGANDeepGenerator, BigGANDeepHFGenerator
 
@@ -311,13 +311,13 @@ def hf_architecture(config):
     for key, lowest in dict(z_dim=1, channel_width=3, num_classes=1, n_stats=2).items():
         if type(config[key]) is not int or not lowest <= config[key] <= LARGEST_SIZE:
             raise NetworkFileError(
-                f"config.json: {key} is {config[key]!r}, not a whole number from {lowest} to {LARGEST_SIZE}"
+                f"config.json: {key} is {quoted(config[key])}, not a whole number from {lowest} to {LARGEST_SIZE}"
             )
     place, eps, layers = config["attention_layer_position"], config["eps"], config["layers"]
     if type(place) is not int:
-        raise NetworkFileError(f"config.json: attention_layer_position is {place!r}, not a whole number")
+        raise NetworkFileError(f"config.json: attention_layer_position is {quoted(place)}, not a whole number")
     if type(eps) not in (int, float) or not 0 < eps < 1:
-        raise NetworkFileError(f"config.json: eps is {eps!r}, not a number between 0 and 1")
+        raise NetworkFileError(f"config.json: eps is {quoted(eps)}, not a number between 0 and 1")
     check_hf_layers(layers)
     width = config["channel_width"]
     return dict(
@@ -341,7 +341,7 @@ def check_hf_layers(layers):
         sound = isinstance(layer, list | tuple) and len(layer) == 3 and layer[0] in (False, True)
         if not sound or not all(type(n) is int and n > 0 for n in layer[1:]):
             raise NetworkFileError(
-                f"config.json: layer {k} is {layer!r}, not [true or false, channels in, channels out]"
+                f"config.json: layer {k} is {quoted(layer)}, not [true or false, channels in, channels out]"
             )
         _, n_in, n_out = layer
         if n_in != before or n_out not in (n_in, n_in / 2):

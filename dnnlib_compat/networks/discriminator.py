@@ -51,6 +51,7 @@ class DiscriminatorBlock(torch.nn.Module):
     ):
         super().__init__()
         self.architecture = architecture
+        self.plane = ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         kwargs = dict(activation=activation, conv_clamp=conv_clamp)
         if in_channels == 0 or architecture == "skip":
@@ -66,7 +67,7 @@ class DiscriminatorBlock(torch.nn.Module):
             y = self.fromrgb(img)
             x = y if x is None else x + y
             skips = self.architecture == "skip"
-            img = ops.downsample2d(img, ops.separable_taps(self.resample_filter)) if skips else None
+            img = ops.downsample2d(img, ops.separable_taps(self.resample_filter, self.plane)) if skips else None
         if self.architecture != "resnet":
             return self.conv1(self.conv0(x)), img
         gain = math.sqrt(0.5)

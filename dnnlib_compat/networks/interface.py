@@ -4,17 +4,22 @@ import numpy as np
 import torch
 
 
-def truncate_styles(ws, w_avg, truncation_psi=1, truncation_cutoff=None):
+def truncate_styles(ws, w_avg, truncation_psi=1, truncation_cutoff=None, c=None):
     """Pull the first `truncation_cutoff` layers (None: all) of ws [N, num_ws, w_dim] towards w_avg [w_dim].
 
-    w ← w_avg + psi (w − w_avg), Sec. 3 of the StyleGAN paper. Raises ValueError when the network tracks no average
-    (`w_avg` None) and psi is not 1.
+    w ← w_avg + psi (w − w_avg), Sec. 3 of the StyleGAN paper. Of an average for each class, w_avg [c_dim, w_dim] as in
+    StyleGAN-XL, the labels c [N, c_dim] choose. Raises ValueError when the network tracks no average (`w_avg` None) and
+    psi is not 1, or where labels are needed and missing.
     """
     if truncation_psi == 1:
         return ws
     if w_avg is None:
         raise ValueError("this network tracks no average style, so it cannot be truncated; use truncation psi 1")
     cutoff = ws.shape[1] if truncation_cutoff is None else truncation_cutoff
+    if w_avg.ndim == 2:
+        if c is None:
+            raise ValueError("this network has an average style for each class: truncation needs the labels c")
+        w_avg = w_avg[c.argmax(dim=1)].unsqueeze(1)
     return torch.cat([w_avg.lerp(ws[:, :cutoff], truncation_psi), ws[:, cutoff:]], dim=1)
 
 
@@ -52,7 +57,7 @@ class Generator(torch.nn.Module):
 
     @property
     def w_avg(self):
-        """The average style [w_dim] that truncation pulls towards, or None."""
+        """The average style [w_dim] that truncation pulls towards ([c_dim, w_dim] of some forks), or None."""
         return getattr(self.mapping, "w_avg", None)
 
     @property
@@ -75,10 +80,10 @@ class Generator(torch.nn.Module):
         """The untruncated w [N, w_dim] of z [N, z_dim] and c [N, c_dim]."""
         return self.mapping(z, c)[:, 0]
 
-    def broadcast(self, w, truncation_psi=1, truncation_cutoff=None):
-        """w [N, w_dim] → ws [N, num_ws, w_dim], truncated."""
+    def broadcast(self, w, truncation_psi=1, truncation_cutoff=None, c=None):
+        """w [N, w_dim] → ws [N, num_ws, w_dim], truncated; c [N, c_dim] where each class has an average of its own."""
         ws = w.unsqueeze(1).expand(-1, self.num_ws, -1)
-        return truncate_styles(ws, self.w_avg, truncation_psi, truncation_cutoff)
+        return truncate_styles(ws, self.w_avg, truncation_psi, truncation_cutoff, c)
 
     def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, **synthesis_kwargs):
         """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]."""

@@ -1,12 +1,13 @@
 """The embedded MNIST classifier: a feature detector that needs no download."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.assemble import is_finite
 from dnnlib_compat.errors import NetworkFileError
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "embedded" / "mnist32-classifier.npz"
@@ -45,9 +46,12 @@ class MnistClassifier(torch.nn.Module):
 def load_mnist_classifier(path=WEIGHTS):
     """The trained classifier, in evaluation mode, float32, on the CPU. Raises NetworkFileError for a damaged file."""
     network = MnistClassifier()
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            network.load_state_dict({name: torch.from_numpy(file[name].astype(np.float32)) for name in file.files})
-    except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise NetworkFileError(f"{path}: a truncated or damaged classifier file ({error})") from None
+    expected = network.state_dict()
+    with open_arrays(path) as file:
+        shapes = {name: shape for name, (shape, _) in file.shapes.items()}
+        if shapes != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
+            raise NetworkFileError(f"{path}: a truncated or damaged classifier file (its tensors are others)")
+        network.load_state_dict({name: torch.from_numpy(file.read(name).astype(np.float32)) for name in expected})
+    if not all(map(is_finite, network.state_dict().values())):
+        raise NetworkFileError(f"{path}: a damaged classifier file (it holds NaN or infinity)")
     return network.eval().requires_grad_(False)

@@ -2,8 +2,9 @@
 
 import torch
 
+from dnnlib_compat.arguments import check_arguments
 from dnnlib_compat.assemble import fit_tensors
-from dnnlib_compat.errors import NetworkFileError, naming
+from dnnlib_compat.errors import NetworkFileError, naming, quoted
 from dnnlib_compat.networks.nvae import NVAEGenerator
 from dnnlib_compat.networks.nvae_cells import ARCHITECTURES, NormedConv2d
 from dnnlib_compat.networks.nvae_outputs import BernoulliOutput, LogisticMixtureOutput, NormalOutput
@@ -52,7 +53,10 @@ def convert_nvae(tensors, args, path):
 
 
 def _convert(tensors, args):
+    if not isinstance(args, dict):
+        raise NetworkFileError(f"its training arguments are a {type(args).__name__}, not an argparse.Namespace")
     kwargs = constructor_arguments(tensors, args)
+    check_arguments(kwargs, "its training arguments")
     try:
         with torch.device("meta"):
             network = NVAEGenerator(**kwargs)
@@ -89,7 +93,7 @@ def constructor_arguments(tensors, args):
     architecture = argument(args, "arch_instance", str)
     if architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise NetworkFileError(f"its arch_instance is {architecture!r}, not one of {known}")
+        raise NetworkFileError(f"its arch_instance is {quoted(architecture)}, not one of {known}")
     scales, blocks, per_group = (
         counts[f"num_{name}"] for name in ("latent_scales", "postprocess_blocks", "cell_per_cond_dec")
     )
@@ -126,7 +130,7 @@ def argument(args, name, kind, default=None):
     if value is None:
         raise NetworkFileError(f"its training arguments lack {name}, which tells the shape of an NVAE")
     if type(value) is not kind or kind is int and not 0 <= value <= 1 << 16:
-        raise NetworkFileError(f"its training argument {name} is {value!r}, not a usable {kind.__name__}")
+        raise NetworkFileError(f"its training argument {name} is {quoted(value)}, not a usable {kind.__name__}")
     return value
 
 

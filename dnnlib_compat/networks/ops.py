@@ -65,9 +65,20 @@ def setup_filter(taps):
     return f / f.sum()
 
 
-def separable_taps(f):
-    """The 1-D taps of a separable square filter: [n] → itself; a normalised rank-one [n, n] → its marginal."""
-    return f if f.ndim == 1 else f.sum(dim=0)
+def is_plane(taps):
+    """Whether a constructor's `resample_filter` is a two-dimensional filter, which need not be separable."""
+    return taps is not None and torch.as_tensor(taps).ndim > 1
+
+
+def separable_taps(f, plane=False):
+    """What `upfirdn2d` takes of the buffer that `setup_filter` made: the 1-D taps of a separable filter, [n] → itself,
+    a normalised rank-one [n, n] → its marginal; with `plane` the two-dimensional filter as it is."""
+    return f if plane or f.ndim == 1 else f.sum(dim=0)
+
+
+def _extent(f):
+    """(width, height) of a filter [n] or [h, w]."""
+    return (f.numel(), f.numel()) if f.ndim == 1 else (f.shape[1], f.shape[0])
 
 
 @functools.lru_cache(maxsize=1024)
@@ -124,21 +135,26 @@ def zero_insert(x, up_y, up_x):
 
 
 def upsample2d(x, f, up=2):
-    """FIR upsampling of [N, C, H, W] to [N, C, H·up, W·up] that keeps the mean brightness. f: [taps]."""
-    low, high = (f.numel() + up - 1) // 2, (f.numel() - up) // 2
-    return upfirdn2d(x, f, up=up, padding=(low, high, low, high), gain=up**2)
+    """FIR upsampling of [N, C, H, W] to [N, C, H·up, W·up] that keeps the mean brightness. f: [taps] or [h, w]."""
+    padding = [side for n in _extent(f) for side in ((n + up - 1) // 2, (n - up) // 2)]
+    return upfirdn2d(x, f, up=up, padding=tuple(padding), gain=up**2)
 
 
 def downsample2d(x, f, down=2):
-    """FIR downsampling of [N, C, H, W] to [N, C, H/down, W/down]. f: [taps]."""
-    low, high = (f.numel() - down + 1) // 2, (f.numel() - down) // 2
-    return upfirdn2d(x, f, down=down, padding=(low, high, low, high))
+    """FIR downsampling of [N, C, H, W] to [N, C, H/down, W/down]. f: [taps] or [h, w]."""
+    return upfirdn2d(x, f, down=down, padding=downsampling_padding(f, down))
+
+
+def downsampling_padding(f, down, kernel=1):
+    """The padding (left, right, top, bottom) before a downsampling by `down` and a convolution of size `kernel`."""
+    sides = [side for n in _extent(f) for side in ((n - down + 1) // 2 + kernel // 2, (n - down) // 2 + kernel // 2)]
+    return tuple(sides)
 
 
 def upsampling_conv2d(x, w, f, up, groups=1):
     """Convolve (in the sense of signal processing: kernel flipped) while upsampling by `up` with the FIR filter `f`.
 
-    x: [N, I, H, W]; w: [O, I/groups, k, k], k odd; f: [taps]. Returns [N, O, H·up, W·up].
+    x: [N, I, H, W]; w: [O, I/groups, k, k], k odd; f: [taps] or [h, w]. Returns [N, O, H·up, W·up].
     """
     kernel = w.shape[-1]
     if kernel == 1:
@@ -146,9 +162,10 @@ def upsampling_conv2d(x, w, f, up, groups=1):
     w = w.reshape(groups, -1, *w.shape[1:]).transpose(1, 2).flatten(0, 1)
     x = F.conv_transpose2d(x, w, stride=up, groups=groups)
     # What remains of the filter's padding after the transposed convolution has grown the image by the kernel.
-    low = kernel // 2 + (f.numel() + up - 1) // 2 - (kernel - 1)
-    high = kernel // 2 + (f.numel() - up) // 2 - (kernel - up)
-    return upfirdn2d(x, f, padding=(low, high, low, high), gain=up**2)
+    padding = []
+    for n in _extent(f):
+        padding += [kernel // 2 + (n + up - 1) // 2 - (kernel - 1), kernel // 2 + (n - up) // 2 - (kernel - up)]
+    return upfirdn2d(x, f, padding=tuple(padding), gain=up**2)
 
 
 def demodulation(weight, styles):
@@ -161,9 +178,9 @@ def modulated_conv2d(
 ):
     """Weight-(de)modulated convolution of StyleGAN2 ("Analyzing and Improving the Image Quality of StyleGAN", Eq. 1–3).
 
-    x: [N, I, H, W]; weight: [O, I, k, k]; styles: [N, I]; f: [taps] for `up` > 1; noise: broadcastable to the output;
-    input_gain: scalar applied to x after the demodulation is known. Returns [N, O, H·up, W·up]. With `fused` each
-    sample gets its own filters in one grouped convolution; without, the same numbers come from scaling activations
+    x: [N, I, H, W]; weight: [O, I, k, k]; styles: [N, I]; f: [taps] or [h, w] for `up` > 1; noise: broadcastable to the
+    output; input_gain: scalar applied to x after the demodulation is known. Returns [N, O, H·up, W·up]. With `fused`
+    each sample gets its own filters in one grouped convolution; without, the same numbers come from scaling activations
     before and after a shared convolution, which is faster on CPUs and under vmap.
     """
     n = x.shape[0]

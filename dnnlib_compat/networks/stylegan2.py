@@ -37,6 +37,7 @@ class Conv2dLayer(torch.nn.Module):
     ):
         super().__init__()
         self.activation, self.up, self.down, self.conv_clamp = activation, up, down, conv_clamp
+        self.plane = ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
         self.weight = torch.nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
@@ -44,15 +45,15 @@ class Conv2dLayer(torch.nn.Module):
 
     def forward(self, x, gain=1):
         w = self.weight * self.weight_gain
-        f = ops.separable_taps(self.resample_filter)
+        f = ops.separable_taps(self.resample_filter, self.plane)
         kernel = w.shape[-1]
         if self.up > 1:
             x = ops.upsampling_conv2d(x, w, f, self.up)
         elif self.down > 1 and kernel == 1:
             x = F.conv2d(ops.downsample2d(x, f, self.down), w)
         elif self.down > 1:
-            low, high = (f.numel() - self.down + 1) // 2 + kernel // 2, (f.numel() - self.down) // 2 + kernel // 2
-            x = F.conv2d(ops.upfirdn2d(x, f, padding=(low, high, low, high)), w, stride=self.down)
+            padding = ops.downsampling_padding(f, self.down, kernel)
+            x = F.conv2d(ops.upfirdn2d(x, f, padding=padding), w, stride=self.down)
         else:
             x = F.conv2d(x, w, padding=kernel // 2)
         act_gain = ops.ACTIVATIONS[self.activation][2] * gain
@@ -80,7 +81,7 @@ class SynthesisLayer(torch.nn.Module):
         super().__init__()
         self.resolution, self.up, self.use_noise = resolution, up, use_noise
         self.activation, self.conv_clamp = activation, conv_clamp
-        self.padding = kernel_size // 2
+        self.padding, self.plane = kernel_size // 2, ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
         self.weight = torch.nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
@@ -101,7 +102,7 @@ class SynthesisLayer(torch.nn.Module):
             self.affine(w),
             padding=self.padding,
             up=self.up,
-            f=ops.separable_taps(self.resample_filter),
+            f=ops.separable_taps(self.resample_filter, self.plane),
             noise=noise,
             fused=fused_modconv,
         )
@@ -145,7 +146,7 @@ class SynthesisBlock(torch.nn.Module):
         **layer_kwargs,
     ):
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.plane = architecture, ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         self.num_conv = 1
         if in_channels == 0:
@@ -190,7 +191,7 @@ class SynthesisBlock(torch.nn.Module):
         if residual is not None:
             x = residual + x
         if img is not None:
-            img = ops.upsample2d(img, ops.separable_taps(self.resample_filter))
+            img = ops.upsample2d(img, ops.separable_taps(self.resample_filter, self.plane))
         if self.num_torgb:
             y = self.torgb(x, ws[:, self.num_conv], fused_modconv=fused_modconv)
             img = y if img is None else img + y
@@ -222,8 +223,8 @@ class SynthesisNetwork(torch.nn.Module):
             raise ValueError(f"img_resolution must be a power of two of at least 4, not {img_resolution}")
         if architecture not in ("orig", "skip", "resnet"):
             raise ValueError(f"architecture must be orig, skip or resnet, not {architecture!r}")
-        if torch.as_tensor(resample_filter).ndim > 1:
-            raise ValueError("resample_filter must be a list of taps; a two-dimensional one is not supported")
+        if torch.as_tensor(1 if resample_filter is None else resample_filter).ndim > 2:
+            raise ValueError("resample_filter must be a list of taps, or of rows of them")
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
         self.block_resolutions = [2**i for i in range(2, int(math.log2(img_resolution)) + 1)]
         channels = {res: min(channel_base // res, channel_max) for res in self.block_resolutions}

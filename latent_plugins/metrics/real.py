@@ -8,13 +8,14 @@ import functools
 import hashlib
 import json
 import warnings
-import zipfile
 
 import numpy as np
 import torch
 
+from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.download import cache_folder
+from dnnlib_compat.errors import reason
 from dnnlib_compat.util import atomic_output
 from latent_plugins import distributed
 from latent_plugins.metrics.accumulators import new_accumulator, restore_accumulator
@@ -24,6 +25,7 @@ from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.randomness import Stream, uniforms
 
 CACHE_FORMAT = 1
+MAX_TEXT = 1000  # characters of a name in a file of statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +126,14 @@ class RealImages:
         if not self.cache or not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                found = restore_accumulator(request.storage, {name: file[name] for name in file.files})
+            with open_arrays(path) as file:
+                found = restore_accumulator(request.storage, {name: file.read(name) for name in file.shapes})
             if found.count != self.size(request):
                 raise ValueError(f"{found.count} images instead of {self.size(request)}")
             return found
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            warnings.warn(f"{path}: damaged, computed again ({error})", stacklevel=2)
+        except (ValueError, KeyError, OSError) as error:
+            text = reason(error).removeprefix(f"{path}: ")
+            warnings.warn(f"{path}: damaged, computed again ({text})", stacklevel=2)
             return None
 
     def _cache_file(self, request, detectors):
@@ -149,11 +152,16 @@ class ReferenceStatistics:
     def __init__(self, path):
         self.path = path
         try:
-            with np.load(path, allow_pickle=False) as file:
-                self.name, self.detector, self.digest = (str(file[key]) for key in ("name", "detector", "digest"))
-                self.arrays = {key: file[key] for key in ("total", "products", "count", "rows")}
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a file of reference statistics ({error})") from None
+            with open_arrays(path) as file:
+                texts = (file.text(key, MAX_TEXT) for key in ("name", "detector", "digest"))
+                self.name, self.detector, self.digest = texts
+                self.arrays = {key: file.read(key) for key in ("total", "products", "count", "rows")}
+            restore_accumulator(MOMENTS, self.arrays)
+            if self.arrays["rows"].ndim != 2 or self.arrays["count"].shape != ():
+                raise ValueError("its rows are no table")
+        except (ValueError, KeyError, TypeError) as error:
+            text = reason(error).removeprefix(f"{path}: ")
+            raise ValueError(f"{path}: not a file of reference statistics, or damaged ({text})") from None
 
     def identity(self):
         """What tells these statistics from others."""

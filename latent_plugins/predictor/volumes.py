@@ -4,6 +4,7 @@ import dataclasses
 
 import torch
 
+from dnnlib_compat.errors import reason
 from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.predictor.agreement import Agreement
 from latent_plugins.predictor.ensemble import Ensemble, combined
@@ -52,5 +53,5 @@ def load_predictor(path):
         network = Ensemble(arrays[1].shape[1])
         network.load_state_dict(parts["network"])
         return VolumePredictor(network.requires_grad_(False), *arrays), Agreement(**header["agreement"])
-    except (KeyError, IndexError, TypeError, RuntimeError) as error:
-        raise PredictorError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+    except Exception as error:  # arrays that fit no network fail in many ways
+        raise PredictorError(f"{path}: damaged ({reason(error)})") from None

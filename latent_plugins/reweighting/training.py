@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from dnnlib_compat.arguments import is_whole
+from dnnlib_compat.errors import quoted, reason
 from latent_plugins.array_files import read_arrays, read_header, write_arrays
 from latent_plugins.fingerprint import fingerprint, weights_fingerprint
 from latent_plugins.metrics.generated import seeded_noise
@@ -34,6 +36,7 @@ from latent_plugins.reweighting.weight_files import WHAT, WeightsError, save_wei
 
 FORMAT = "latent-plugins weights training 1"
 CHECKPOINT, RESULT = "checkpoint.npz", "weights.npz"
+MOST_STEPS = 1 << 60  # of a training, in a header
 COLUMNS = ("step", "mean_weight", "max_weight", "acceptance", "zero_share", "wasserstein", "penalty", "weight_loss")
 
 # What the random numbers of a training are for: substreams.
@@ -89,7 +92,7 @@ def steps_done(outdir):
     if not path.exists():
         return 0
     steps = read_header(path, FORMAT, error=WeightsError, what=WHAT).get("step")
-    if not isinstance(steps, int):
+    if not is_whole(steps, 0, MOST_STEPS):
         raise WeightsError(f"{path}: damaged, it does not say how far it got")
     return steps
 
@@ -308,6 +311,9 @@ class Trainer:
                     f"{path.parent} holds a training with another {name.replace('_', '-')} ({recorded.get(name)}, "
                     f"wanted {mine[name]}): choose another folder, or remove this one"
                 )
+            for name in ("step", "strikes"):
+                if not is_whole(header[name], 0, MOST_STEPS):
+                    raise ValueError(f"its {name} is {quoted(header[name])}, not a count")
             if header["step"] > self.schedule.steps:
                 raise WeightsError(
                     f"{path.parent} holds a training of {header['step']} steps, more than {self.schedule.steps}: ask "
@@ -325,6 +331,6 @@ class Trainer:
             self.step, self.strikes = header["step"], header["strikes"]
         except WeightsError:
             raise
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
-            text = " ".join(str(error).split())
+        except Exception as error:  # states that fit no network or optimizer fail in many ways
+            text = reason(error)
             raise WeightsError(f"{path}: damaged ({text}); remove it to start again") from None

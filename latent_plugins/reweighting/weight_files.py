@@ -9,7 +9,10 @@ import math
 
 import torch
 
+from dnnlib_compat.arguments import check_arguments, is_number, is_whole
 from dnnlib_compat.assemble import fill, is_finite
+from dnnlib_compat.budgets import MAX_CLASSES
+from dnnlib_compat.errors import reason
 from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.reweighting.networks import INPUTS, build_critic, build_weight_network, network_input
@@ -88,19 +91,32 @@ def load_weights(path):
     header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT)
     try:
         del header["format"]
+        for name in ("weight_network", "critic"):
+            check_arguments(header[name], path)
         built = dict(
             weight_network=filled(build_weight_network, header.pop("weight_network"), parts["weights"]),
             critic=filled(build_critic, header.pop("critic"), parts["critic"]),
         )
         found = TrainedWeights(path=str(path), **header, **built)
+        check_fields(found)
         expected = dict(z=found.z_dim, w=found.w_dim)[found.input] if found.input in INPUTS else None
         if found.weight_network.in_dim != expected:
             raise ValueError(f"its network does not take {found.input!r}")
         if not (math.isfinite(found.m) and found.m > 1):
             raise ValueError(f"m must exceed 1; it is {found.m}")
-    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise WeightsError(f"{path}: damaged, its networks cannot be built ({' '.join(str(error).split())})") from None
+    except Exception as error:  # settings that fit nothing fail in many ways
+        text = reason(error).removeprefix(f"{path}: ")
+        raise WeightsError(f"{path}: damaged, its networks cannot be built ({text})") from None
     return found
+
+
+def check_fields(found):
+    """Raise ValueError unless the fields of TrainedWeights are of the kinds that its docstring says."""
+    sizes = all(is_whole(getattr(found, name), 0, MAX_CLASSES) for name in ("z_dim", "w_dim", "c_dim"))
+    counts = is_whole(found.steps, 0, 1 << 60) and is_whole(found.seed, -(1 << 64), 1 << 64)
+    numbers = all(is_number(getattr(found, name), -math.inf, math.inf) for name in ("m", "mean_weight", "acceptance"))
+    if not (sizes and counts and numbers and isinstance(found.network, str) and isinstance(found.schedule, dict)):
+        raise ValueError("a size, count or number in its header is of another kind")
 
 
 def filled(build, settings, tensors):

@@ -4,16 +4,16 @@ Such a file is read by torch's reader for untrusted files, which is told of the 
 """
 
 import math
-import pickle
 import pickletools
-import zipfile
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.archives import open_archive, read_entry
+from dnnlib_compat.errors import NetworkFileError, reading, reason
+from dnnlib_compat.formats import check_regular
 from dnnlib_compat.networks.interface import LatentGenerator
+from dnnlib_compat.torch_archives import LARGEST_PICKLE, check_checkpoint, content_entry
 from latent_plugins.geometry.dimension import ELEMENTWISE
 from latent_plugins.geometry.piecewise import AFFINE, BENDS
 
@@ -69,11 +69,12 @@ def inputs_of(network):
 def is_sequential_file(source):
     """Whether `source` is a file of torch.save whose content is a Sequential itself. Nothing in it is executed."""
     try:
-        with zipfile.ZipFile(Path(source)) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-            names = (arg for code, arg, _ in pickletools.genops(archive.read(name)) if code.name == "GLOBAL")
-            return next(names, None) == MARK
-    except (OSError, ValueError, StopIteration, zipfile.BadZipFile):
+        check_regular(source)
+        with open_archive(source, ignore_case=True) as archive:
+            data = read_entry(source, archive, content_entry(archive), LARGEST_PICKLE)
+        names = (arg for code, arg, _ in pickletools.genops(data) if code.name == "GLOBAL")
+        return next(names, None) == MARK
+    except Exception:  # a file of another kind, or damaged: its own reader will say so
         return False
 
 
@@ -83,21 +84,22 @@ def read_sequential(path, device="cpu"):
     Raises NetworkFileError for a damaged file, layers that are not known here, or layers with hooks or a `forward` of
     their own.
     """
+    check_checkpoint(path)
     try:
         with torch.serialization.safe_globals(list(LAYERS)):
             network = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, TypeError) as error:
-        raise NetworkFileError(
-            f"{path}: not a Sequential of known layers ({' '.join(str(error).split())[:200]})"
-        ) from None
+    except OSError:
+        raise
+    except Exception as error:  # a damaged stream fails in many ways, all of them while collecting data
+        raise NetworkFileError(f"{path}: not a Sequential of known layers ({reason(error)})") from None
+    if not isinstance(network, nn.Sequential):
+        raise NetworkFileError(f"{path}: holds a {type(network).__name__}, not a Sequential")
     for module in network.modules():
         altered = "forward" in vars(module) or any(content for name, content in vars(module).items() if HOOKS in name)
         if type(module) not in LAYERS or altered:
             raise NetworkFileError(f"{path}: its {type(module).__name__} is not a plain layer of torch")
         if getattr(module, "inplace", False):
             module.inplace = False  # derivatives need what would be overwritten
-    try:
+    with reading(path):
         generator = SequentialGenerator(network.float().eval())
-    except NetworkFileError as error:
-        raise NetworkFileError(f"{path}: {error}") from None
     return generator.eval().requires_grad_(False).to(device)

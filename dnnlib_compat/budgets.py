@@ -1,0 +1,52 @@
+"""What a file may ask for at most: every bound on memory, time and depth, with its reason.
+
+Readers compare what a file says with these numbers before they do the work. Each is far above what published files
+need, and low enough that a hostile file of a few bytes costs neither memory nor minutes.
+"""
+
+# Pickles. Official files have some 10⁵ opcodes; an opcode makes an object of a few hundred bytes at most.
+MAX_OPCODES = 3_000_000
+# Python hashes tuples recursively without looking at the stack's end: a million nested ones end the process.
+MAX_TUPLE_DEPTH = 100
+# Names of functions and classes in one pickle. Each unknown one becomes a class of its own, of a kilobyte.
+MAX_NAMES = 2_000
+# Digits of a whole number written as text: Python's own bound is 4,300, and it is there for the same reason.
+MAX_DIGITS = 4_000
+
+# Records of modules: the deepest official network has 5 levels and a thousand modules. Shared children make a graph
+# whose paths grow exponentially when it is walked as a tree, so paths are what is counted.
+MAX_MODULE_DEPTH = 50
+MAX_MODULES = 50_000
+
+# A tensor may repeat its storage (stride 0) without holding it; up to so many entries that is harmless.
+MAX_REPEATED = 1 << 20
+
+# Constructor arguments: images of 65,536 pixels and as many channels are beyond every network that there is, and so
+# are a hundred layers of one mapping network; a list (of blocks, channels, taps) is as long as a network is deep.
+MAX_SIZE = 1 << 16
+MAX_CHANNEL_BASE = 1 << 24
+MAX_LAYERS = 100
+MAX_LIST = 256
+MAX_TAPS = 64
+MAX_KERNEL = 15
+MAX_NUMBER = 1e6
+
+# Zip archives: entries of a network file or an array file. Data sets have their own readers and millions of images.
+MAX_ENTRIES = 100_000
+# A header of JSON (config.json, atlas.json, the header of an array file): published ones have some kilobytes.
+MAX_JSON = 16 << 20
+# A member that is read whole before its array's header is known: as NumPy bounds it itself.
+MAX_ARRAY_HEADER = 1 << 16
+
+# Atlases: rows of candidates. 10⁹ rows of one singular value are 4 GB, a year of work for the cheapest space.
+MAX_CANDIDATES = 1_000_000_000
+# Shards whose names are made before any is looked for: a list of a few hundred megabytes.
+MAX_SHARDS = 1_000_000
+MAX_CLASSES = 1 << 20
+
+# Downloads: ten times the largest published network. DNNLIB_MAX_DOWNLOAD, in bytes, is for those who need more.
+MAX_DOWNLOAD = 64 << 30
+
+# Text from a file in a message: enough to recognise a name, too little to fill a terminal.
+MAX_SHOWN = 200
+MAX_MESSAGE = 2_000
