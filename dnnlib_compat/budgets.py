@@ -4,8 +4,10 @@ Readers compare what a file says with these numbers before they do the work. Eac
 need, and low enough that a hostile file of a few bytes costs neither memory nor minutes.
 """
 
-# Pickles. Official files have some 10⁵ opcodes; an opcode makes an object of a few hundred bytes at most.
-MAX_OPCODES = 3_000_000
+# Pickles. Official files have some 10⁵ opcodes; an opcode makes an object of two hundred bytes at most (a set).
+MAX_OPCODES = 2_000_000
+# Pickles number what they memorise one after the other. Python allocates the whole memo up to the largest number.
+MAX_MEMO_GAP = 10_000
 # Python hashes tuples recursively without looking at the stack's end: a million nested ones end the process.
 MAX_TUPLE_DEPTH = 100
 # Names of functions and classes in one pickle. Each unknown one becomes a class of its own, of a kilobyte.

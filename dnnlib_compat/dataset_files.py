@@ -11,6 +11,7 @@ from pathlib import Path
 
 import PIL.Image
 
+from dnnlib_compat.archives import check_names
 from dnnlib_compat.errors import DatasetError, reason
 
 CHUNK = 1 << 20
@@ -51,6 +52,7 @@ class Zip:
         self._path = path
         self._archive = zipfile.ZipFile(path)
         self._lock = threading.Lock()
+        check_names(path, self._archive.namelist(), error=DatasetError)
         self.names = set(self._archive.namelist())
 
     def open(self):

@@ -39,7 +39,7 @@ def shown(value, limit=MAX_SHOWN):
     try:
         text = value if isinstance(value, str) else repr(value)
     except Exception:  # whole numbers of thousands of digits, objects whose parts fit nothing
-        text = f"a {type(value).__name__}"
+        text = "a number of thousands of digits" if type(value) is int else f"a {type(value).__name__}"
     return escaped(text, limit)
 
 

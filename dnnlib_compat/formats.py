@@ -83,7 +83,7 @@ def is_web_page(head):
         text = head.removeprefix(b"\xef\xbb\xbf").decode("latin1")
     text = text.lstrip()
     while text.startswith("<!--"):
-        text = text.partition("-->")[2].lstrip() or "<html"  # a comment longer than what was read
+        text = text.partition("-->")[2].lstrip() or "<html>"  # a comment longer than what was read
     return re.match(r"<(!doctype|\?xml|[a-z]+[\s>])", text, re.IGNORECASE) is not None
 
 

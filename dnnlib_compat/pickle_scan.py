@@ -5,7 +5,7 @@ The scan follows the stack of the pickle's machine without making any object. Wh
 
 import pickletools
 
-from dnnlib_compat.budgets import MAX_DIGITS, MAX_OPCODES, MAX_TUPLE_DEPTH
+from dnnlib_compat.budgets import MAX_DIGITS, MAX_MEMO_GAP, MAX_OPCODES, MAX_TUPLE_DEPTH
 from dnnlib_compat.errors import NetworkFileError
 
 PREFIX_LENGTHS = {  # bytes of the length in front of an argument
@@ -85,7 +85,7 @@ def _scan(data, start):
             raise NetworkFileError("truncated or damaged, download it again (the data ends too early)")
         if name in MEMO or name == "MEMOIZE":
             key = len(memo) if name == "MEMOIZE" else _index(name, data[argument:position])
-            if not 0 <= key <= count:
+            if not 0 <= key <= count + MAX_MEMO_GAP:
                 raise NetworkFileError(f"damaged, download it again (it numbers an object {key})")
             memo[key] = _depth(stack[-1])
             continue

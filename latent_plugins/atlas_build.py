@@ -257,7 +257,11 @@ def extensible(path, existing, settings):
 def more_labels(path, existing, settings):
     """Go on with more labels, where no volume has been predicted yet: what is complete stays."""
     full = shard_rows(dataclasses.replace(settings, method="exact"))
-    stale = [file for file in Path(path).glob("labels-*.npy") if len(np.load(file, mmap_mode="r")) < full]
+    stale = []
+    for file in Path(path).glob("labels-*.npy"):
+        with reading(file, AtlasError):
+            if len(np.load(file, mmap_mode="r")) < full:
+                stale.append(file)
     stale.append(Path(path) / PREDICTOR_FILE)
     if existing.labels < BASIS_LABELS:
         stale.append(Path(path) / BASIS_FILE)

@@ -1,0 +1,508 @@
+"""What files may not do: cost memory and time, be read in two ways, be followed unasked, speak to the terminal."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import warnings
+import zipfile
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import small_stylegan2, write_network
+from image_zips import random_images, write_zip
+from pickles import Call, Named, official_content, write_official, write_pickle
+from test_bad_input import check_failure
+from test_loader import images
+from tf_pickles import as_file, tf_stylegan2, write_tf_pickle
+
+from cli import calc_metrics, convert, describe, gen_images, inspect_geometry, modes, polarity_strip, sweep
+from cli import train_weights as train_weights_command
+from cli.build_atlas import main as build_atlas
+from cli.options import reports_errors
+from dnnlib_compat import budgets, download
+from dnnlib_compat.array_archives import ArrayArchive
+from dnnlib_compat.checkpoint import read_checkpoint
+from dnnlib_compat.datasets import ImageDataset
+from dnnlib_compat.download import DownloadError, cache_folder
+from dnnlib_compat.errors import DatasetError, NetworkFileError, UnsafePickleError, escaped, reading, shown
+from dnnlib_compat.loader import load_network
+from dnnlib_compat.plain_files import read_npz
+from dnnlib_compat.unpickle import read_pickle
+from latent_plugins.array_files import read_arrays, write_arrays
+from latent_plugins.atlas import Atlas, AtlasError, open_atlas
+from latent_plugins.atlas_settings import plain_map, read_settings
+
+
+def refusal(path, error=NetworkFileError, **options):
+    with pytest.raises(error) as caught:
+        load_network(path, **options)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and message.isprintable()
+    return message.removeprefix(f"{path}: ")
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+STREAMS = {
+    "opcodes": (b"\x80\x02" + b"}" * (budgets.MAX_OPCODES + 1) + b".", "opcodes, far beyond a network's pickle"),
+    "tuples": (b"\x80\x04N" + b"\x85" * 200 + b".", "nested too deeply"),
+    "tuples through the memo": (b"\x80\x04N" + b"".join(b"\x85\x940h%c" % k for k in range(200)) + b".", "nested too"),
+    "frozensets": (b"\x80\x04" + b"(" * 200 + b"N" + b"\x91" * 200 + b".", "nested too deeply"),
+    "digits": (b"\x80\x02I" + b"9" * 5000 + b"\n.", "a number of thousands of digits"),
+    "names": (b"\x80\x02" + b"".join(b"cm%d\nn\n0" % k for k in range(3000)) + b"N.", "names more than 2000 functions"),
+    "a memo": (b"\x80\x02Nq\x05r\xff\xff\xff\x7f.", "it numbers an object 2147483647"),
+    "a memo before garbage": (b"\x80\x04Nr\x00\x00\x00\x10\xff\xff\xff", "it numbers an object 268435456"),
+    "an empty stack": (b"\x80\x02s.", "no pickle: IndexError in its opcodes"),
+    "a frame": (b"\x80\x04\x95" + struct.pack("<Q", 1 << 40) + b"N.", "the data ends too early"),
+    "bytes": (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"N.", "the data ends too early"),
+    "an array of bytes": (b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"N.", "the data ends too early"),
+}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_pickles_beyond_the_budgets_are_refused(tmp_path, kind):
+    stream, message = STREAMS[kind]
+    assert message in refusal(write(tmp_path / "a.pkl", stream))
+
+
+def test_lists_as_deep_as_a_file_is_long_do_no_harm(tmp_path):
+    path = write(tmp_path / "a.pkl", b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".")
+    assert "holds a list" in refusal(path)
+
+
+ARGUMENTS = [
+    (dict(mapping_kwargs=dict(num_layers=10**8)), "num_layers is 100000000, not a whole number from 0 to 100"),
+    (dict(channel_base=10**30), "channel_base is 1"),
+    (dict(conv_clamp=float("nan")), "conv_clamp is nan, not a bound or None"),
+    (dict(conv_clamp=[1]), "conv_clamp is [1], not a bound or None"),
+    (dict(activation="gelu"), "activation is 'gelu', not linear or relu"),
+    (dict(use_noise="no"), "use_noise is 'no', not True or False"),
+    (dict(resample_filter=[1] * 1000), "resample_filter is [1, 1, 1"),
+    (dict(resample_filter=[1, -1]), "resample_filter is [1, -1], not a list of filter taps"),
+    (dict(kernel_size=10**6), "kernel_size is 1000000, not a whole number from 1 to 15"),
+    (dict(img_resolution=10**5000), "img_resolution is a number of thousands of digits, not a size"),
+]
+
+
+@pytest.mark.parametrize("changes, message", ARGUMENTS)
+def test_constructor_arguments_are_checked_before_anything_is_built(tmp_path, tiny, changes, message):
+    assert message in refusal(write_official(tmp_path / "a.pkl", tiny, **changes))
+
+
+def test_repeated_storages_are_no_way_to_large_tensors(tmp_path, tiny):
+    tiny.mapping.w_avg = torch.zeros(1).expand(1 << 40)
+    assert "it repeats a storage of 1 entries 1.1e+12 times over" in refusal(write_official(tmp_path / "a.pkl", tiny))
+    for zipped in (True, False):
+        torch.save({"x": torch.zeros(1).expand(1 << 40)}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(NetworkFileError, match="a.pth: holds a tensor of 1099511627776 entries that repeats"):
+            read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_buffer_that_repeats_its_storage_a_little_is_read(tmp_path, tiny):
+    tiny.mapping.w_avg = torch.full((1,), 0.5).expand(8)
+    loaded = load_network(write_official(tmp_path / "a.pkl", tiny))
+    assert torch.equal(loaded.mapping.w_avg, torch.full((8,), 0.5))
+
+
+def test_surplus_arrays_are_not_unpacked(tmp_path, tiny, monkeypatch):
+    path = write_network(tmp_path / "a.npz", tiny)
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(1 << 20))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("state/bomb.npy", buffer.getvalue())
+    unpacked = []
+    read = ArrayArchive.read
+    monkeypatch.setattr(ArrayArchive, "read", lambda self, name: unpacked.append(name) or read(self, name))
+    with pytest.raises(NetworkFileError, match="a.npz: does not fit a stylegan2: bomb is surplus"):
+        read_npz(path)
+    assert unpacked == ["config"]
+
+
+def test_own_files_do_not_unpack_to_more_than_they_hold(tmp_path):
+    write_arrays(tmp_path / "a.npz", dict(format="x"), {"a": {"b": torch.zeros(3)}})
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(1 << 20))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/bomb.npy", buffer.getvalue())
+    with pytest.raises(AtlasError, match="a.npz: damaged, its arrays are packed"):
+        read_arrays(tmp_path / "a.npz", "x", error=AtlasError, what="a test")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("command", [gen_images.main, describe.main, convert.main, inspect_geometry.main])
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path, command):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/zero"):
+        arguments = {
+            describe.main: [path],
+            convert.main: [path, str(tmp_path / "out.npz")],
+        }.get(command, [f"--network={path}", f"--outdir={tmp_path / 'out'}"])
+        check_failure(CliRunner().invoke(command, arguments), f"{path}: a pipe, socket or device")
+
+
+# --- archives that can be read in two ways ----------------------------------------------------------------------------
+
+
+def with_entry(path, name, data=b"other"):
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr(name, data)
+    return path
+
+
+def first_entry(path):
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()[0]
+
+
+@pytest.mark.parametrize("name", [None, "../x", "/x", "a/../../x", "a\\..\\..\\x", "C:x"])
+def test_every_reader_refuses_archives_with_two_readings(tmp_path, tiny, name):
+    torch.save({"x": torch.zeros(2)}, tmp_path / "a.pth")
+    write_network(tmp_path / "a.npz", tiny)
+    np.savez(tmp_path / "atlas.npz", latents=np.ones((3, 2)), svds=np.ones((3, 2)))
+    write_zip(tmp_path / "set.zip", random_images(2))
+    for file, read, error in [
+        ("a.pth", load_network, NetworkFileError),
+        ("a.npz", load_network, NetworkFileError),
+        ("atlas.npz", open_atlas, AtlasError),
+        ("set.zip", ImageDataset, DatasetError),
+    ]:
+        path = with_entry(tmp_path / file, name or first_entry(tmp_path / file))
+        with pytest.raises(error, match=f"{file}: refused, "):
+            read(path)
+
+
+def test_names_that_torch_takes_for_the_same_are_the_same(tmp_path):
+    torch.save({"x": torch.zeros(2)}, tmp_path / "a.pth")
+    name = first_entry(tmp_path / "a.pth")
+    with pytest.raises(NetworkFileError, match="two entries with the name"):
+        read_checkpoint(with_entry(tmp_path / "a.pth", name.upper()))
+
+
+def test_every_checksum_of_a_checkpoint_is_compared(tmp_path):
+    torch.save(dict(state_dict=dict(x=torch.arange(100.0)), optimizer=dict(y=torch.ones(100) * 7)), tmp_path / "a.pth")
+    good = (tmp_path / "a.pth").read_bytes()
+    for tensor in (torch.arange(100.0), torch.ones(100) * 7):  # what is asked for, and what is not
+        data = bytearray(good)
+        data[good.index(tensor.numpy().tobytes()) + 50] ^= 1
+        (tmp_path / "a.pth").write_bytes(data)
+        with pytest.raises(NetworkFileError, match="a.pth: damaged, the checksum of its entry 'a/data/.' is wrong"):
+            read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_storage_shorter_than_its_tensor_is_not_read_beyond_its_end(tmp_path):
+    torch.save({"x": torch.zeros(4)}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data[:8] if name.endswith("data/0") else data)
+    with pytest.raises(NetworkFileError, match="storage '0' has 8 bytes instead of 16"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+# --- what was not asked for -------------------------------------------------------------------------------------------
+
+PROJECTED = Call(Named("pg_modules.discriminator", "ProjectedDiscriminator"), Call(Named("timm", "create_model"), "x"))
+
+
+def test_a_part_of_an_unknown_class_is_inert_until_it_is_asked_for(tmp_path, tiny):
+    content = official_content(tiny)
+    content["D"] = PROJECTED
+    path = write_pickle(tmp_path / "a.pkl", content)
+    assert torch.equal(images(load_network(path)), images(tiny))
+    assert "it asks for pg_modules.discriminator.ProjectedDiscriminator" in refusal(path, UnsafePickleError, key="D")
+    state = content["G_ema"].args[0]["state"]
+    state["_modules"] = dict(state["_modules"], extra=PROJECTED)
+    assert "it asks for pg_modules" in refusal(write_pickle(tmp_path / "b.pkl", content), UnsafePickleError)
+
+
+def test_what_acts_on_the_machine_is_refused_wherever_it_stands(tmp_path, tiny):
+    for name in (("os", "system"), ("builtins", "eval"), ("subprocess", "Popen"), ("__builtin__", "getattr")):
+        content = official_content(tiny)
+        content["D"] = Call(Named(*name), f"touch {tmp_path / 'ran'}")
+        assert "it asks for" in refusal(write_pickle(tmp_path / "a.pkl", content), UnsafePickleError)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_inert_classes_take_whatever_a_pickle_does(tmp_path):
+    class Everything:
+        def __reduce__(self):
+            return PROJECTED.function, (1,), dict(a=1), iter([1, 2]), iter([("k", 2)])
+
+    content = read_pickle(write_pickle(tmp_path / "a.pkl", [Everything(), 3]))
+    assert content[1] == 3 and content[0].asked_for == "pg_modules.discriminator.ProjectedDiscriminator"
+    with pytest.raises(AttributeError):
+        type(content[0]).asked_for = "something else"
+
+
+def test_a_data_set_that_a_file_names_is_a_hint(tmp_path, tiny):
+    content = official_content(tiny)
+    data = write_zip(tmp_path / "real.zip", random_images(60))
+    content["training_set_kwargs"] = dict(path=str(data), xflip=True)
+    path = write_pickle(tmp_path / "a.pkl", content)
+    options = [f"--network={path}", "--metrics=fid50_full", "--detector=mnist-classifier"]
+    hint = f"give it with --data=FILE (the network's file names '{data}', with --mirror=1)"
+    check_failure(CliRunner().invoke(calc_metrics.main, options), hint)
+
+
+@pytest.fixture
+def feature_atlas(tmp_path):
+    network = load_network("mnist32")
+    options = dict(space="features", detector="mnist-classifier", candidates=4, top_k=2)
+    Atlas.build(network, tmp_path / "atlas", **options)
+    return network, tmp_path / "atlas"
+
+
+def changed(folder, **fields):
+    header = json.loads((folder / "atlas.json").read_text())
+    (folder / "atlas.json").write_text(json.dumps(header | fields))
+    return read_settings(folder)
+
+
+@pytest.mark.parametrize("source", ["http://127.0.0.1:9/detector.pkl", "https://example.org/x", "/nowhere/d.pkl"])
+def test_the_detector_of_somebody_elses_atlas_is_not_followed(feature_atlas, monkeypatch, source):
+    network, folder = feature_atlas
+    monkeypatch.setattr(download, "_cached_or_downloaded", lambda *_: pytest.fail("it was followed"))
+    settings = changed(folder, detector=source)
+    with pytest.raises(AtlasError, match="is not followed unasked"):
+        plain_map(network, settings, None)
+
+
+def test_a_detectors_file_in_an_atlas_must_be_the_one_that_made_it(feature_atlas, tmp_path):
+    network, folder = feature_atlas
+    other = write(tmp_path / "other.pkl", b"\x80\x02N.")
+    with pytest.raises(AtlasError, match="other.pkl: not the feature detector that the atlas was begun with"):
+        plain_map(network, changed(folder, detector=str(other)), None)
+
+
+# --- atlas.json -------------------------------------------------------------------------------------------------------
+
+HEADERS = [
+    (dict(candidates=10**12), "its candidates is 1000000000000, which no atlas has"),
+    (dict(candidates=10**9, space="z:pixel"), "20000000 shards, more than 1000000"),
+    (dict(candidates="20"), "its candidates is '20'"),
+    (dict(candidates=2.5), "its candidates is 2.5"),
+    (dict(z_dim=True), "its z_dim is True"),
+    (dict(space="\x1b[31mred"), r"its space is '\\x1b[31mred'".replace("\\\\", "\\")),
+    (dict(space=["z:w"]), "its space is ['z:w']"),
+    (dict(classes=[0, 0]), "its classes is [0, 0]"),
+    (dict(classes=[5]), "it has a class 5 of 0"),
+    (dict(psi=None), "its psi is None"),
+    (dict(method="guess"), "its method is 'guess'"),
+    (dict(surprise=1), "an unknown setting 'surprise'"),
+    (dict(format=2), "an atlas of format 2, this version reads 1"),
+]
+
+
+@pytest.mark.parametrize("fields, message", HEADERS)
+def test_settings_are_checked_when_they_are_read(tmp_path, tiny, fields, message):
+    Atlas.build(tiny, tmp_path / "atlas", candidates=4, top_k=2)
+    with pytest.raises(AtlasError) as error:
+        changed(tmp_path / "atlas", **fields)
+    assert message in str(error.value) and str(tmp_path / "atlas") in str(error.value)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"3", b"null", b"\xff", b"{", b"[" * 100_000, b""])
+def test_what_is_no_header_is_damage(tmp_path, tiny, data):
+    Atlas.build(tiny, tmp_path / "atlas", candidates=4, top_k=2)
+    (tmp_path / "atlas" / "atlas.json").write_bytes(data)
+    with pytest.raises(AtlasError, match="atlas.json: damaged"):
+        open_atlas(tmp_path / "atlas")
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def test_text_from_files_reaches_no_terminal_raw(tmp_path, tiny):
+    content = official_content(tiny)
+    content["G_ema"].args[0]["class_name"] = "\x1b]0;title\x07" * 1000
+    content["G_ema"].args[0]["state"]["_modules"] = {}
+    message = refusal(write_pickle(tmp_path / "a.pkl", content))
+    assert "\\x1b]0;title\\x07" in message and len(message) < 1000
+    assert "unknown synthesis argument \\x1b[2J" in refusal(write_official(tmp_path / "b.pkl", tiny, **{"\x1b[2J": 1}))
+
+
+def test_shown_is_one_short_line():
+    assert shown("a\nb\x00") == "a b\\x00" and shown([1, "x"]) == "[1, 'x']"
+    assert len(shown("é" * 1000)) == 201 and shown(10**5000) == "a number of thousands of digits"
+    assert escaped("ü – 漢") == "ü – 漢"
+
+
+@pytest.mark.parametrize(
+    "problem, message",
+    [
+        (KeyError("a"), "file: damaged (KeyError: 'a')"),
+        (ValueError("file: known"), "file: known"),
+        (NetworkFileError("known"), "file: known"),
+        (RecursionError(), "file: damaged (nested too deeply)"),
+        (MemoryError(), "file: damaged, or larger than this machine's memory"),
+        (EOFError(), "file: damaged (EOFError: EOFError)"),
+        (OSError("without a number"), "file: damaged (OSError: without a number)"),
+    ],
+)
+def test_the_boundary_of_a_reader(problem, message):
+    with pytest.raises(ValueError) as error:
+        with reading("file"):
+            raise problem
+    assert str(error.value) == message
+    with pytest.raises(FileNotFoundError):
+        with reading("file"):
+            open("/nowhere/at/all")
+
+
+COMMANDS = [
+    gen_images,
+    calc_metrics,
+    sweep,
+    describe,
+    convert,
+    inspect_geometry,
+    modes,
+    polarity_strip,
+    train_weights_command,
+]
+
+
+@pytest.mark.parametrize("command", [*(module.main for module in COMMANDS), build_atlas])
+def test_every_command_has_a_last_catch(command):
+    assert "--debug" in CliRunner().invoke(command, ["--help"]).output
+
+
+def test_the_last_catch_is_one_line_and_debug_shows_more():
+    @click.command("work")
+    @reports_errors
+    def work():
+        raise ZeroDivisionError("1 / \x1b[0m")
+
+    plain, debug = CliRunner().invoke(work), CliRunner().invoke(work, ["--debug"])
+    message = "work: unexpected error (ZeroDivisionError: 1 / \\x1b[0m); --debug shows the traceback"
+    check_failure(plain, message)
+    assert debug.exit_code == 1 and "Traceback" in debug.output and message in debug.output
+
+
+def test_the_end_of_an_input_is_no_abort():
+    @click.command("work")
+    @reports_errors
+    def work():
+        raise EOFError("the input ended")
+
+    check_failure(CliRunner().invoke(work), "work: unexpected error (EOFError: the input ended)")
+
+
+# --- the cache --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs owners of files")
+def test_the_cache_is_the_users_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "own"))
+    cache_folder("atlases")
+    assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
+    monkeypatch.delenv("DNNLIB_CACHE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".cache" / "dnnlib").mkdir(parents=True, mode=0o755)
+    assert cache_folder().stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr(os, "getuid", lambda: (tmp_path / ".cache").stat().st_uid + 1)
+    with pytest.raises(DownloadError, match="belongs to another user"):
+        cache_folder()
+
+
+# --- official calls and wrappers --------------------------------------------------------------------------------------
+
+
+def with_call(tiny, args, **kwargs):
+    content = official_content(tiny)
+    state = content["G_ema"].args[0]["state"]
+    state["_init_args"], state["_init_kwargs"] = args, kwargs
+    return content
+
+
+def test_arguments_by_position_behind_the_sizes(tmp_path, tiny):
+    kwargs = dict(tiny.init_kwargs)
+    mapping = kwargs.pop("mapping_kwargs")
+    sizes = tuple(kwargs.pop(name) for name in ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels"))
+    for args, rest in [
+        ((*sizes, mapping), kwargs),
+        ((*sizes, mapping, kwargs), {}),
+        ((*sizes, True, mapping, kwargs), {}),
+        (sizes, dict(mapping_kwargs=mapping, square=True, **kwargs)),
+        ((*sizes, mapping), dict(synthesis_kwargs=kwargs)),
+    ]:
+        path = write_pickle(tmp_path / "a.pkl", with_call(tiny, args, **rest))
+        assert torch.equal(images(load_network(path)), images(tiny))
+    twice = with_call(tiny, (*sizes, mapping), mapping_kwargs=mapping, **kwargs)
+    assert "constructor call lacks names" in refusal(write_pickle(tmp_path / "b.pkl", twice))
+    oblong = with_call(tiny, sizes, mapping_kwargs=mapping, square=False, **kwargs)
+    assert "makes images that are not square" in refusal(write_pickle(tmp_path / "c.pkl", oblong))
+
+
+@pytest.mark.parametrize("taps", [None, [1, 1], [[1.0, 2.0], [3.0, 4.0]]])
+def test_filters_of_every_form_that_the_official_code_takes(tmp_path, taps):
+    network = small_stylegan2(resample_filter=taps)
+    assert torch.equal(images(load_network(write_official(tmp_path / "a.pkl", network))), images(network))
+
+
+PREFIXES = ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.module."]
+KEYS = ["G_ema", "g_ema", "model", "generator", "netG", "netG_state_dict", "ema", "model_state_dict", "state_dict", "G"]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("key", [None, *KEYS])
+def test_wrappers_and_keys_of_state_dicts(tmp_path, prefix, key):
+    from family_files import biggan_state
+
+    torch.save(biggan_state(), tmp_path / "plain.pth")
+    wrapped = {f"{prefix}{name}": tensor for name, tensor in biggan_state().items()}
+    torch.save(wrapped if key is None else {key: wrapped, "iteration": 3}, tmp_path / "wrapped.pth")
+    first, second = (load_network(tmp_path / name).state_dict() for name in ("plain.pth", "wrapped.pth"))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_tensorflow_pickles_of_every_protocol_with_and_without_code(tmp_path, protocol):
+    network = small_stylegan2(img_channels=3, conv_clamp=256)
+    path = write_tf_pickle(tmp_path / "a.pkl", as_file(tf_stylegan2(network)), protocol)
+    for allow_code in (False, True):
+        assert torch.allclose(images(load_network(path, allow_code=allow_code)), images(network), atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_containers_and_arrays_of_every_protocol(tmp_path, protocol):
+    content = [dict(a=(1, 2.5)), {3, 4}, np.arange(6.0).reshape(2, 3), np.asfortranarray(np.ones((2, 3), np.float32))]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(content, protocol))
+    first, second, array, columns = read_pickle(tmp_path / "a.pkl")
+    assert (first, second) == (content[0], content[1])
+    assert np.array_equal(array.decode(), content[2]) and np.array_equal(columns.decode(), content[3])
+
+
+def test_changed_line_ends_are_damage_and_never_a_matter_of_trust(tmp_path, tiny, capfd):
+    data = write_official(tmp_path / "good.pkl", tiny).read_bytes()
+    path = write(tmp_path / "a.pkl", data.replace(b"\n", b"\r\n"))
+    for allow_code in (False, True):
+        message = refusal(path, allow_code=allow_code)
+        assert message.startswith("damaged in transfer: its line ends were changed") and "--allow-code" not in message
+    assert "now runs" not in capfd.readouterr().err
+
+
+PAGES = [b"<!-- a comment --> <html>", b"\xef\xbb\xbf<!doctype html>", "<html>".encode("utf-16"), b"\n<script src=x>"]
+PAGES += [b"<!--" + b"x" * 5000, b"<HTML lang=en>"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_web_pages_are_told(tmp_path, page):
+    assert refusal(write(tmp_path / "a.pkl", page)).startswith("a web page, not a network")
+
+
+@pytest.mark.parametrize("mark", [b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27", b"Rar!\x1a"])
+def test_packed_files_are_told(tmp_path, mark):
+    assert "unpack it" in refusal(write(tmp_path / "a.pkl", mark + b"\0" * 100))
