@@ -1,6 +1,5 @@
 """gen_images: images of a generator, with latents from any sampler."""
 
-import json
 import warnings
 from pathlib import Path
 
@@ -22,11 +21,13 @@ from cli.options import (
 )
 from cli.progress import with_progress
 from cli.sampling import SamplerMaker, check_sampler, sampler_choice_options, say_report
-from dnnlib_compat.util import atomic_output
+from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.images import inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
+
+LINES = "samples.jsonl"  # one for every image, written with it, so that a kill loses none
 
 
 @click.command()
@@ -135,24 +136,24 @@ def apply_transform(generator, transform):
 
 def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **synthesis):
     """Write seedNNNN.png for every seed, samples.jsonl and, with `grid`, grid.png."""
-    lines, sheet = [], []
+    done, sheet = 0, []
     try:
         sizes = [min(batch, len(seeds) - first) for first in range(0, len(seeds), batch)]
         batches = render(generator, latents, batch=batch, **synthesis)
         for images in with_progress(batches, sizes, "images"):
             for image in images:
-                i = len(lines)
-                name = f"seed{seeds[i]:04d}.png"
+                name = f"seed{seeds[done]:04d}.png"
                 save_png(image, outdir / name)
-                lines.append(sample_line(name, seeds[i], latents, i, record))
+                append_lines(outdir / LINES, [sample_line(name, seeds[done], latents, done, record)])
+                done += 1
             if grid:
                 sheet.append(images)
     finally:
-        if lines:
-            write_samples(outdir / "samples.jsonl", lines)
+        if done:
+            write_samples(outdir / LINES)
     if grid:
         save_png(image_grid(np.concatenate(sheet)), outdir / "grid.png")
-    click.echo(f"{outdir}: {len(lines)} images" + (", grid.png" if grid else ""))
+    click.echo(f"{outdir}: {done} images" + (", grid.png" if grid else ""))
 
 
 def sample_line(name, seed, latents, i, record):
@@ -162,20 +163,9 @@ def sample_line(name, seed, latents, i, record):
     return line
 
 
-def write_samples(path, lines):
-    """Merge `lines` into samples.jsonl: the lines of images that were written anew are replaced, others stay."""
-    written = {line["file"] for line in lines}
-    kept = []
-    if path.exists():
-        for text in path.read_text().splitlines():
-            try:
-                if json.loads(text)["file"] in written:
-                    continue
-            except (ValueError, KeyError, TypeError):
-                pass  # not one of ours: leave it as it is
-            kept.append(text)
-    with atomic_output(path) as tmp:
-        tmp.write_text("".join(text + "\n" for text in [*kept, *map(json.dumps, lines)]))
+def write_samples(path, lines=()):
+    """Add lines to samples.jsonl and leave out those of images that were written anew since."""
+    merge_lines(path, lines, lambda line: str(line["file"]))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import torch
 from dnnlib_compat.errors import escaped, what
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
+from dnnlib_compat.util import remove_leftovers
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import PREDICTED
 from latent_plugins.spectrum import METHODS
@@ -264,9 +265,13 @@ def check_psi(psi):
 
 
 def prepare_folder(path):
-    """Create the output folder and make sure that files can be written there, before any work is done."""
+    """Create the output folder and make sure that files can be written there, before any work is done.
+
+    What a killed command had not finished goes.
+    """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     with tempfile.TemporaryFile(dir=path):
         pass
     return path

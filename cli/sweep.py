@@ -17,6 +17,7 @@ from cli.options import Numbers, atlas_options, network_options, prepare_folder,
 from cli.report import append_line
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
+from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts, distributed
 from latent_plugins.fingerprint import fingerprint
@@ -128,9 +129,15 @@ def is_row(row):
 
 
 def add_row(path, row):
-    """Add a row to sweep.jsonl; what a crash may have left of another one goes."""
-    with atomic_output(path) as tmp:
-        tmp.write_text("".join(json.dumps(each) + "\n" for each in [*read_rows(path), row]))
+    """Add a row to sweep.jsonl, in place of one of its identity; what a crash may have left of another one goes."""
+    merge_lines(path, [row], row_key, keep_others=False)
+
+
+def row_key(row):
+    """What two rows of one measurement have in common. Raises TypeError for what is no row."""
+    if not is_row(row):
+        raise TypeError("no row of a sweep")
+    return json.dumps(row.get("identity", row), sort_keys=True)
 
 
 def find_row(path, identity):

@@ -20,7 +20,7 @@ def atomic_output(path):
     does, with `path` in it also where the system leaves it out (a full disk).
     """
     path = Path(path)
-    with _naming(path):
+    with naming_output(path):
         handle, tmp = _temporary(path)
         try:
             yield Path(tmp)
@@ -73,7 +73,7 @@ def is_leftover(name):
 
 
 @contextlib.contextmanager
-def _naming(path):
+def naming_output(path):
     """Give the system's errors the path of the file that was to be written, not that of its temporary stand-in."""
     try:
         yield

@@ -17,7 +17,7 @@ from dnnlib_compat.checksums import check_npz, write_npz
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.download import cache_folder
 from dnnlib_compat.errors import reason
-from dnnlib_compat.util import atomic_output
+from dnnlib_compat.util import atomic_output, remove_leftovers
 from latent_plugins import distributed
 from latent_plugins.metrics.accumulators import new_accumulator, restore_accumulator
 from latent_plugins.metrics.collect import collect, share
@@ -120,7 +120,17 @@ class RealImages:
                 pass
         for request in requests:
             if self.cache and distributed.rank() == 0:
-                write_arrays(self._cache_file(request, detectors), self._known[request].arrays())
+                self._keep(request, detectors)
+
+    def _keep(self, request, detectors):
+        """Write to the cache; where that fails, the figures can be had without."""
+        try:
+            path = self._cache_file(request, detectors)
+            remove_leftovers(path.parent)
+            write_arrays(path, self._known[request].arrays())
+        except OSError as error:
+            where = "" if error.filename is None else f"{error.filename}: "
+            warnings.warn(f"statistics of real images not kept ({where}{error.strerror or error})", stacklevel=3)
 
     def _cached(self, request, detectors):
         path = self._cache_file(request, detectors)
