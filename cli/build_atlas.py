@@ -21,7 +21,7 @@ from cli.options import (
 )
 from cli.planning import plan_lines
 from latent_plugins import distributed
-from latent_plugins.atlas_settings import make_settings
+from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
 
 
 @click.command()
@@ -38,12 +38,18 @@ from latent_plugins.atlas_settings import make_settings
 )
 @click.option(
     "--base",
-    type=click.Choice(["prior", "uniform"]),
+    type=click.Choice(["prior", *WITH_RADIUS]),
     default="prior",
     show_default=True,
     help="Where candidates come from.",
 )
-@click.option("--radius", type=float, default=1.0, show_default=True, help="Half side of the uniform base's cube.")
+@click.option(
+    "--radius",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Half side of the cube, or radius of the ball.",
+)
 @click.option("--class", "classes", type=IntRanges(), help="Classes of a conditional network; all by default.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the candidates.")
 @click.option("--trunc", "psi", type=float, default=1, show_default=True, help="Truncation psi of the volumes.")

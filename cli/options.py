@@ -124,7 +124,7 @@ def apply_options(options):
 
 
 allow_code_option = click.option(
-    "--allow-code", is_flag=True, help="Run the Python code inside the pickle. Only if you trust it."
+    "--allow-code", is_flag=True, help="Run the code inside pickles and TorchScript. Only if you trust the files."
 )
 
 network_options = apply_options(

@@ -254,10 +254,10 @@ class SamplerMaker:
         }
         if self.sampler_class.truncates:
             own["psi"] = psi
-        if self.sampler_class.needs_atlas:
-            return self._on_atlas(rho, psi, own, atlas_seed)
         elif "psi" in inspect.signature(self.sampler_class).parameters:  # those whose images' truncation counts
             own |= dict(psi=psi, cutoff=self.cutoff)
+        if self.sampler_class.needs_atlas:
+            return self._on_atlas(rho, psi, own, atlas_seed)
         described = {option: self.options[option] for option in self.sampler_class.settings if option != "rho"}
         if self.sampler_class.needs_volume:
             space = canonical_space(self.options["space"] or self.advice["space"])
@@ -265,6 +265,8 @@ class SamplerMaker:
             volumes, top_k = self._volumes(space, psi)
             described |= dict(space=space, rho=own["rho"], top_k=top_k)
             own["volumes"] = volumes
+            if self.options["domain"] is not None:
+                own["domain"] = described["domain"] = self.options["domain"]
         if self.sampler_class.needs_weights:
             own["weights"] = load_weights(self.options["weights_path"])
             described["weights"] = str(self.options["weights_path"])

@@ -5,11 +5,12 @@ directory: of such archives different readers see different content, so that wha
 """
 
 import contextlib
+import re
 import struct
 import zipfile
 import zlib
 
-from dnnlib_compat.budgets import MAX_ENTRIES
+from dnnlib_compat.budgets import MAX_ENTRIES, MORE
 from dnnlib_compat.errors import NetworkFileError, quoted
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of an entry: mark, five numbers, sums and sizes, lengths of name and extra
@@ -33,7 +34,7 @@ def open_archive(path, *, error=NetworkFileError, ignore_case=False):
             raise error(f"{path}: {HALF}") from None
         entries = archive.infolist()
         if len(entries) > MAX_ENTRIES:
-            raise error(f"{path}: an archive of {len(entries)} entries, more than any network has")
+            raise error(f"{path}: an archive of {len(entries)} entries, more than any network has; {MORE}")
         check_names(path, [entry.orig_filename for entry in entries], error=error, ignore_case=ignore_case)
         for entry in entries:
             check_entry(path, archive, entry, error)
@@ -49,7 +50,7 @@ def check_names(path, names, *, error=NetworkFileError, ignore_case=False):
             raise error(f"{path}: refused, it has two entries with the name {quoted(name)}; get the file anew")
         seen.add(key)
         parts = name.replace("\\", "/").split("/")
-        if name.startswith(("/", "\\")) or ".." in parts or name[1:2] == ":" or "\0" in name:
+        if name.startswith(("/", "\\")) or ".." in parts or re.match(r"[A-Za-z]:[/\\]", name) or "\0" in name:
             raise error(f"{path}: refused, its entry {quoted(name)} leads out of the archive; get the file anew")
 
 

@@ -70,7 +70,7 @@ KINDS = {
     **dict.fromkeys(("channel_base", "channel_max"), WIDTHS),
     "num_layers": whole(0, MAX_LAYERS),
     "num_critical": whole(0, MAX_LAYERS),
-    "num_fp16_res": whole(0, MAX_LAYERS),
+    "num_fp16_res": NUMBER,
     "num_fp16_channels": whole(0, MAX_SIZE),
     **dict.fromkeys(("kernel_size", "conv_kernel"), whole(1, MAX_KERNEL)),
     **dict.fromkeys(("filter_size",), whole(1, MAX_TAPS)),
@@ -97,21 +97,24 @@ KINDS = {
 }
 
 
-def check_arguments(kwargs, path):
+def check_arguments(kwargs, path, depth=2):
     """Raise NetworkFileError for keyword arguments, also nested ones (`mapping_kwargs`), that no network can have."""
+    if depth == 0:
+        raise NetworkFileError(f"{path}: the arguments of its network are nested too deeply")
     if not isinstance(kwargs, dict) or not all(isinstance(name, str) for name in kwargs):
         raise NetworkFileError(f"{path}: the arguments of its network are no keywords")
     for name, value in kwargs.items():
         if name.endswith("_kwargs"):
-            check_arguments({} if value is None else value, path)
+            check_arguments({} if value is None else value, path, depth - 1)
             continue
         right, check = KINDS.get(name, ("a number, a switch, a text or a list of these", is_plain))
         if not check(value):
             raise NetworkFileError(f"{path}: {shown(name)} is {quoted(value)}, not {right}")
 
 
-def is_plain(value, depth=3):
-    """Whether a value is None, a switch, a number of a size that networks have, a short text, or a list of those."""
+def is_plain(value, depth=2):
+    """Whether a value is None, a switch, a number of a size that networks have, a short text, or a list of those, or of
+    lists of those."""
     if isinstance(value, (list, tuple)):
         return depth > 0 and len(value) <= MAX_LIST and all(is_plain(each, depth - 1) for each in value)
     if isinstance(value, str):

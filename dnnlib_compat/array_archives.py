@@ -44,7 +44,11 @@ class ArrayArchive:
         shape, dtype = self.shapes[name]
         if shape != () or dtype.kind != "U" or dtype.itemsize > 4 * limit:
             raise self._error(f"{self.path}: damaged, {quoted(name)} in it is no text")
-        return str(self.read(name))
+        codes = np.atleast_1d(self.read(name)).astype(dtype.newbyteorder("=")).view(np.uint32)
+        # NumPy makes strings of numbers that are no characters, which Python then cannot handle.
+        if ((codes > 0x10FFFF) | (codes >> 11 == 0x1B)).any():
+            raise self._error(f"{self.path}: damaged, {quoted(name)} in it is no text")
+        return "".join(map(chr, codes)).rstrip("\0")
 
     def _header(self, entry):
         info = self._archive.getinfo(entry)

@@ -16,12 +16,13 @@ import zipfile
 import torch
 
 from dnnlib_compat.archives import open_archive, read_entry
-from dnnlib_compat.budgets import MAX_REPEATED
+from dnnlib_compat.budgets import MAX_PICKLE, MAX_REPEATED
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, names, reason, shown, what
 from dnnlib_compat.formats import LEGACY_CHECKPOINT
+from dnnlib_compat.pickle_records import LEGACY_PICKLES, DTypeRecord
 from dnnlib_compat.pickle_scan import scan
-from dnnlib_compat.torch_archives import LARGEST_PICKLE, check_checkpoint, content_entry
-from dnnlib_compat.unpickle import ALLOWED, LEGACY_PICKLES, DTypeRecord
+from dnnlib_compat.torch_archives import check_checkpoint, content_entry
+from dnnlib_compat.unpickle import ALLOWED
 
 # Entries that only training needs.
 TRAINING_STATE = ("optimizer", "optim", "g_optim", "d_optim", "scheduler", "grad_scalar")
@@ -120,7 +121,7 @@ def is_archive(path):
 def mentions(path, words):
     """Whether an archive's pickle has any of these words in it. Raises NetworkFileError when it is damaged."""
     with open_archive(path, ignore_case=True) as archive:
-        content = read_entry(path, archive, content_entry(archive), LARGEST_PICKLE)
+        content = read_entry(path, archive, content_entry(archive), MAX_PICKLE)
     return any(word.encode() in content for word in words)
 
 

@@ -30,6 +30,10 @@ WEIGHT_FILES = (
 )
 
 
+class UnknownTensors(NetworkFileError):
+    """Tensors whose names are those of no network that is known here."""
+
+
 def file_in(folder):
     """The path of the network in a folder of weights. Raises NetworkFileError when there is none."""
     for pattern in WEIGHT_FILES:
@@ -47,7 +51,7 @@ def beside_config(path):
     for name in (WEIGHTS, SAFE_WEIGHTS):
         if path.with_name(name).exists():
             return path.with_name(name)
-    raise NetworkFileError(f"{path}: there is no {WEIGHTS} or {SAFE_WEIGHTS} beside it, which hold the weights")
+    raise NetworkFileError(f"{path}: there is no {WEIGHTS} beside it, nor a {SAFE_WEIGHTS}, which holds the weights")
 
 
 def read(path):
@@ -72,7 +76,10 @@ def read_converted(path):
         state = without_wrappers({name: file.get_tensor(name) for name in file.keys()})
         if not state:
             raise NetworkFileError(f"{path}: holds no tensors")
-    family, kwargs, state = convert(state, None, path)
+    try:
+        family, kwargs, state = convert(state, None, path)
+    except UnknownTensors as error:
+        raise NetworkFileError(f"{error}; and it was not written by convert") from None
     return assemble(family, kwargs, state, path)
 
 
@@ -90,7 +97,7 @@ def convert(tensors, arguments, path):
         if is_other(set(tensors)):
             raise NetworkFileError(f"{path}: {what}")
     some = shown(", ".join(list(tensors)[:3]))
-    raise NetworkFileError(f"{path}: not a BigGAN, BigGAN-deep or NVAE generator (its tensors are {some}, …)")
+    raise UnknownTensors(f"{path}: not a BigGAN, BigGAN-deep or NVAE generator (its tensors are {some}, …)")
 
 
 WHOLE_MODULE = (

@@ -31,8 +31,9 @@ from dnnlib_compat.networks.vgg16 import (
     is_lpips_state,
     is_vgg16_state,
 )
+from dnnlib_compat.pickle_records import PersistentRecord
 from dnnlib_compat.torch_archives import read_torchscript_tensors
-from dnnlib_compat.unpickle import PersistentRecord, read_pickle, refuse_inert
+from dnnlib_compat.unpickle import read_pickle, refuse_inert
 
 FEATURES, PROBABILITIES, LPIPS = "features", "probabilities", "lpips"
 

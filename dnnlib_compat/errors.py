@@ -4,9 +4,11 @@ Text that comes from files goes through `shown` before it reaches a message: a t
 """
 
 import contextlib
+import itertools
 
 from dnnlib_compat.budgets import MAX_MESSAGE, MAX_SHOWN
 
+SHOWN_ITEMS = 8  # of a list in a message
 SPACES = str.maketrans("\n\r\t", "   ")
 
 
@@ -36,11 +38,29 @@ def escaped(text, limit=None):
 
 def shown(value, limit=MAX_SHOWN):
     """A value from a file as it may stand in a message: text as it is, others as Python writes them; one line, cut."""
-    try:
-        text = value if isinstance(value, str) else repr(value)
-    except Exception:  # whole numbers of thousands of digits, objects whose parts fit nothing
-        text = "a number of thousands of digits" if type(value) is int else f"a {type(value).__name__}"
-    return escaped(text, limit)
+    return escaped(value if isinstance(value, str) else brief(value, limit), limit)
+
+
+def brief(value, limit, depth=3):
+    """`repr` of plain values, but of no more than the beginning: shared lists can be of any size when written out."""
+    if isinstance(value, (str, bytes)):
+        return repr(value[: limit + 1])
+    if type(value) is int and value.bit_length() > 4 * limit:
+        return "a number of hundreds of digits"
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        first = list(itertools.islice(value.items() if isinstance(value, dict) else value, SHOWN_ITEMS + 1))
+        if depth == 0:
+            parts = ["…"] if first else []
+        elif isinstance(value, dict):
+            parts = [f"{brief(k, limit, depth - 1)}: {brief(v, limit, depth - 1)}" for k, v in first[:SHOWN_ITEMS]]
+        else:
+            parts = [brief(each, limit, depth - 1) for each in first[:SHOWN_ITEMS]]
+        parts += ["…"] if len(first) > SHOWN_ITEMS and depth else []
+        left, right = {list: "[]", tuple: "()"}.get(type(value), "{}")
+        return left + ", ".join(parts) + ("," if isinstance(value, tuple) and len(parts) == 1 else "") + right
+    if value is None or type(value) in (bool, int, float, complex):
+        return repr(value)
+    return f"a {type(value).__name__}"
 
 
 def quoted(value, limit=MAX_SHOWN):

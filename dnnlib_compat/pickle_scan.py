@@ -5,7 +5,16 @@ The scan follows the stack of the pickle's machine without making any object. Wh
 
 import pickletools
 
-from dnnlib_compat.budgets import MAX_DIGITS, MAX_MEMO_GAP, MAX_OPCODES, MAX_TUPLE_DEPTH
+from dnnlib_compat.budgets import (
+    MAX_DIGITS,
+    MAX_LONG_NUMBERS,
+    MAX_MEMO_GAP,
+    MAX_OPCODES,
+    MAX_TUPLE_DEPTH,
+    MAX_TUPLE_KEYS,
+    MAX_TUPLE_PARTS,
+    MORE,
+)
 from dnnlib_compat.errors import NetworkFileError
 
 PREFIX_LENGTHS = {  # bytes of the length in front of an argument
@@ -20,7 +29,16 @@ MEMO = {"PUT", "BINPUT", "LONG_BINPUT"}
 FETCH = {"GET", "BINGET", "LONG_BINGET"}
 TUPLES = {"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"}
 PASSED_ON = {"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "INST"}  # calls may return what they are given
-MARK = object()
+# Which of the values that these take off the stack, the topmost first, are keys.
+KEYS = {
+    "SETITEM": slice(1, 2),
+    "SETITEMS": slice(1, -1, 2),
+    "DICT": slice(1, None, 2),
+    "ADDITEMS": slice(0, -1),
+    "FROZENSET": slice(None),
+}
+WORDS = {"INT": 20, "LONG": 21, "LONG1": 8, "LONG4": 8}  # characters or bytes of a number that a computer word holds
+MARK, NOTHING = object(), None
 
 
 def _table():
@@ -44,7 +62,8 @@ def scan(data, start=0):
     """Where the pickle that begins at `start` of a byte string (or a mapped file) ends.
 
     Raises NetworkFileError for a pickle that ends too early, that no pickling could have written, or that is beyond the
-    budgets: number of opcodes, memo entries beyond the opcodes before them, nested tuples, numbers as text.
+    budgets: number of opcodes, memo entries beyond the opcodes before them, tuples in tuples, tuples as keys, long
+    numbers.
     """
     try:
         return _scan(data, start)
@@ -57,13 +76,13 @@ def scan(data, start=0):
 
 
 def _scan(data, start):
-    size, position, count = len(data), start, 0
-    stack, memo = [], {}  # of depths of tuples
+    size, position, count, long_numbers, tuple_keys = len(data), start, 0, 0, 0
+    stack, memo = [], {}  # of (depth, parts) of tuples, and NOTHING for all else
     while True:
         name, length, prefix, takes, to_mark, gives = TABLE[data[position]]
         position, count = position + 1, count + 1
         if count > MAX_OPCODES:
-            raise NetworkFileError(f"has more than {MAX_OPCODES} opcodes, far beyond a network's pickle")
+            raise NetworkFileError(f"has more than {MAX_OPCODES} opcodes, far beyond a network's pickle; {MORE}")
         argument = position
         if prefix:
             length = prefix + int.from_bytes(data[position : position + prefix], "little")
@@ -74,6 +93,10 @@ def _scan(data, start):
             length = end - position
             if name in NUMBERS and length > MAX_DIGITS:
                 raise NetworkFileError("damaged, download it again (a number of thousands of digits)")
+        if name in WORDS and length > WORDS[name] + prefix:
+            long_numbers += 1
+            if long_numbers > MAX_LONG_NUMBERS:
+                raise NetworkFileError(f"has more than {MAX_LONG_NUMBERS} numbers that no computer word holds")
         position += length
         if position > size:
             raise NetworkFileError("truncated or damaged, download it again (the data ends too early)")
@@ -87,7 +110,7 @@ def _scan(data, start):
             key = len(memo) if name == "MEMOIZE" else _index(name, data[argument:position])
             if not 0 <= key <= count + MAX_MEMO_GAP:
                 raise NetworkFileError(f"damaged, download it again (it numbers an object {key})")
-            memo[key] = _depth(stack[-1])
+            memo[key] = _value(stack[-1])
             continue
         if name in FETCH:
             stack.append(memo[_index(name, data[argument:position])])
@@ -99,25 +122,34 @@ def _scan(data, start):
             stack.pop()
             continue
 
-        depth = first = 0
+        taken = []
         if to_mark:
             while (top := stack.pop()) is not MARK:
-                depth = max(depth, top)
-        for _ in range(takes):
-            first = _depth(stack.pop())
-            depth = max(depth, first)
-        if name in TUPLES:
-            depth += 1
-            if depth > MAX_TUPLE_DEPTH:
-                raise NetworkFileError(f"nested too deeply for a network (more than {MAX_TUPLE_DEPTH} tuples)")
+                taken.append(top)
+        taken += [_value(stack.pop()) for _ in range(takes)]
+        if name in KEYS:
+            tuple_keys += sum(each is not NOTHING for each in taken[KEYS[name]])
+            if tuple_keys > MAX_TUPLE_KEYS:
+                raise NetworkFileError(f"has more than {MAX_TUPLE_KEYS} tuples in dictionaries and sets, too many")
+        result = NOTHING
+        if name in TUPLES or name in PASSED_ON:
+            result = _tuple_of(taken)
         elif name in ("BUILD", "DUP"):
-            depth = first
-        elif name not in PASSED_ON:
-            depth = 0
-        stack.extend([depth] * gives)
+            result = taken[-1]
+        stack.extend([result] * gives)
 
 
-def _depth(value):
+def _tuple_of(parts):
+    """(depth, parts) of a tuple. Raises NetworkFileError for one that takes too long to hash, or too deep a stack."""
+    tuples = [each for each in parts if each is not NOTHING]
+    depth = 1 + max((each[0] for each in tuples), default=0)
+    count = 1 + len(parts) + sum(each[1] for each in tuples)
+    if depth > MAX_TUPLE_DEPTH or count > MAX_TUPLE_PARTS:
+        raise NetworkFileError(f"nested too deeply for a network ({depth} tuples in each other, {count} parts)")
+    return depth, count
+
+
+def _value(value):
     if value is MARK:
         raise ValueError("a mark where a value should be")
     return value

@@ -14,7 +14,7 @@ import torch
 from dnnlib_compat import checksums
 from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.assemble import assemble, empty_network, misfits, refuse
-from dnnlib_compat.budgets import MAX_JSON
+from dnnlib_compat.budgets import MAX_ENTRIES, MAX_JSON, MORE
 from dnnlib_compat.errors import NetworkFileError, quoted, reading, reason, shown
 from dnnlib_compat.families import FAMILIES
 from dnnlib_compat.util import SHORT_WRITE, atomic_output
@@ -124,6 +124,8 @@ def open_safetensors(path):
 
 def check_types(file, path):
     """Raise NetworkFileError for a tensor of a type that no network here has."""
+    if len(file.keys()) > MAX_ENTRIES:
+        raise NetworkFileError(f"{path}: has {len(file.keys())} tensors, more than any network; {MORE}")
     for name in file.keys():
         dtype = file.get_slice(name).get_dtype()
         if dtype not in SAFE_TYPES:

@@ -8,7 +8,8 @@ from dnnlib_compat.errors import NetworkFileError, quoted, shown
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
-from dnnlib_compat.unpickle import PersistentRecord, refuse_inert
+from dnnlib_compat.pickle_records import PersistentRecord
+from dnnlib_compat.unpickle import refuse_inert
 
 # A family is told by the class names inside a pickle; the record of the whole network says only "Generator".
 FAMILY_MARKS = {

@@ -9,10 +9,11 @@ which return the arguments and state dict of our own networks.
 from dnnlib_compat.errors import NetworkFileError, quoted
 from dnnlib_compat.networks.progan import ProGANGenerator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
+from dnnlib_compat.pickle_records import TFNetworkRecord
 from dnnlib_compat.tf_progan import THEANO_GENERATORS, convert_progan, is_theano, theano_spec
 from dnnlib_compat.tf_records import encoded_variables
 from dnnlib_compat.tf_stylegan2 import convert_tf_stylegan2
-from dnnlib_compat.unpickle import TFNetworkRecord, refuse_inert
+from dnnlib_compat.unpickle import refuse_inert
 
 PLACES = {"G": 0, "D": 1, "G_ema": 2, "Gs": 2}  # our names of the networks in a file, and its own of the average
 SUPPORTED = "of NVIDIA's TensorFlow networks, StyleGAN2, StyleGAN2-ADA and ProGAN can be read"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dnnlib_compat.errors import NetworkFileError, quoted, shown
-from dnnlib_compat.unpickle import ArrayRecord, TFNetworkRecord
+from dnnlib_compat.pickle_records import ArrayRecord, TFNetworkRecord
 
 LARGEST = 1 << 16  # of any size: larger ones are damage
 MORE_LAYERS = 256  # than any mapping network has

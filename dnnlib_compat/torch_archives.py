@@ -10,13 +10,13 @@ import pickle
 import torch
 
 from dnnlib_compat.archives import open_archive, read_entry, verify
-from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES
+from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_PICKLE
 from dnnlib_compat.errors import NetworkFileError, quoted, reading, shown
+from dnnlib_compat.pickle_records import InertRecord, PlainDict, Sealed, TensorRecord
 from dnnlib_compat.pickle_scan import scan
-from dnnlib_compat.unpickle import ALLOWED, InertRecord, PlainDict, RestrictedUnpickler, TensorRecord, _call, _Sealed
+from dnnlib_compat.unpickle import ALLOWED, RestrictedUnpickler, call
 
 CONTENT, CODE = "data.pkl", "/code/"
-LARGEST_PICKLE = 1 << 28  # bytes: those of the largest published checkpoints have a few megabytes
 STORAGES = {
     f"{name}Storage": dtype
     for name, dtype in dict(
@@ -65,7 +65,7 @@ class ArchiveStorage:
         return torch.frombuffer(bytearray(data), dtype=torch.uint8).untyped_storage(), self.dtype
 
 
-class ScriptRecord(metaclass=_Sealed):
+class ScriptRecord(metaclass=Sealed):
     """A module of a TorchScript program: its attributes, which are tensors, modules and settings alike."""
 
     __slots__ = ("state",)
@@ -94,7 +94,7 @@ class ScriptRecord(metaclass=_Sealed):
         return found
 
 
-_SAME = _call(lambda value, *rest: value)
+_SAME = call(lambda value, *rest: value)
 
 
 class ArchiveUnpickler(RestrictedUnpickler):
@@ -150,7 +150,7 @@ def check_checkpoint(path):
     with reading(path), open_archive(path, ignore_case=True) as archive:
         verify(path, archive)
         entry = content_entry(archive)
-        data = read_entry(path, archive, entry, LARGEST_PICKLE)
+        data = read_entry(path, archive, entry, MAX_PICKLE)
         scan(data)
         StorageCollector(io.BytesIO(data), storage_of(path, archive, entry)).load()
 
@@ -183,7 +183,7 @@ def read_torchscript_tensors(path):
             raise NetworkFileError(
                 f"{path}: written on a machine with another order of bytes; save it anew on this one"
             )
-        data = read_entry(path, archive, entry, LARGEST_PICKLE)
+        data = read_entry(path, archive, entry, MAX_PICKLE)
         scan(data)
         content = ArchiveUnpickler(io.BytesIO(data), storage_of(path, archive, entry)).load()
         if not isinstance(content, ScriptRecord):

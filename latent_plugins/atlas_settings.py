@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from dnnlib_compat.arguments import is_number, is_whole
-from dnnlib_compat.budgets import MAX_CANDIDATES, MAX_CLASSES, MAX_JSON, MAX_SHARDS, MAX_SIZE
+from dnnlib_compat.budgets import MAX_CANDIDATES, MAX_CLASSES, MAX_JSON, MAX_SHARDS, MAX_SIZE, MORE
 from dnnlib_compat.checksums import unsealed_json
 from dnnlib_compat.detectors import file_digest, load_detector
 from dnnlib_compat.errors import quoted, reading, shown
@@ -339,7 +339,7 @@ def parse_settings(data, path):
         raise AtlasError(f"damaged (it has a class {max(settings.classes)} of {settings.c_dim})")
     shards = -(-settings.candidates // shard_rows(settings)) * len(settings.classes or (None,))
     if shards > MAX_SHARDS:
-        raise AtlasError(f"damaged (it says that it has {shards} shards, more than {MAX_SHARDS})")
+        raise AtlasError(f"damaged (it says that it has {shards} shards, more than {MAX_SHARDS}; {MORE})")
     return settings
 
 

@@ -20,6 +20,7 @@ from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.download import cache_folder
 from dnnlib_compat.loader import load_network
 from latent_plugins.metrics import evaluate as evaluation
+from latent_plugins.metrics import generated
 from latent_plugins.metrics import real as real_module
 from latent_plugins.metrics.accumulators import Moments, Table
 from latent_plugins.metrics.evaluate import evaluate
@@ -281,6 +282,44 @@ def test_repeats_give_an_interval_around_their_mean(world):
     half = 3.182446 * np.std(values, ddof=1) / 2  # Student's t with 3 degrees of freedom
     assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), rel=1e-5)
     assert mean_and_interval([1, 1, 1]) == (1, [1, 1])
+
+
+def test_repeats_on_one_atlas_say_what_their_interval_leaves_out(world):
+    atlas = ("--metrics=fid50_full", "--sampler=polarity", "--rho=0.5", "--candidates=400", "--repeats=3")
+    shared, fresh = lines(*world, *atlas), lines(*world, *atlas, "--fresh-atlas")
+    assert all("the repeats share one atlas" in line["interval_leaves_out"] for line in shared)
+    assert not any("interval_leaves_out" in line for line in fresh)
+    assert len({line["law_log_volume"] for line in shared[:3]}) == 1  # the same candidates
+    assert len({line["law_log_volume"] for line in fresh[:3]}) == 3
+    for found in (shared, fresh):
+        for key in ("ess", "distinct", "law_log_volume", "drawn_log_volume"):
+            assert found[-1][key] == pytest.approx(np.mean([line[key] for line in found[:3]]))
+    for options, message in (
+        (["--sampler=prior", "--repeats=2"], "--fresh-atlas is for --repeats of a sampler with an atlas"),
+        (["--sampler=magnet"], "--fresh-atlas is for --repeats of a sampler with an atlas"),
+        (["--sampler=magnet", "--repeats=2", "--atlas=some"], "leave --atlas out"),
+    ):
+        assert message in run(*world, "--metrics=fid50_full", *options, "--fresh-atlas", fails=True)
+
+
+def test_a_truncation_stays_with_the_part_that_asked_for_it(world, monkeypatch):
+    """Half of the images are truncated, the others are the prior's own, whatever psi the sampler has."""
+    seen = []
+    original = generated.generated_batches
+
+    def watched(generator, latents, shares, **options):
+        seen.append((latents.psi, options["psi"]))
+        return original(generator, latents, shares, **options)
+
+    monkeypatch.setattr(evaluation, "generated_batches", watched)
+    mixed, alone = (
+        lines(*world, "--metrics=fid50_full", "--sampler=truncation", mix) for mix in ("--mix=0.5", "--mix=1")
+    )
+    (psi, others), (every, _) = seen
+    assert others == 1 and np.isnan(psi).sum() == 25 and (psi[~np.isnan(psi)] == 0.7).all() and (every == 0.7).all()
+    assert mixed[0]["trunc"] == alone[0]["trunc"] == 0.7 and mixed[0]["results"] != alone[0]["results"]
+    message = run(*world, "--metrics=ppl_wend_4", "--sampler=truncation", fails=True)
+    assert "defined without truncation" in message
 
 
 def test_images_are_written_on_request(world, tmp_path):

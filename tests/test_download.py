@@ -474,3 +474,30 @@ def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
 def test_downloads_stand_in_the_cache_folder(serve, tmp_path, monkeypatch):
     monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "own"))
     assert open_url(serve(whole()).url, progress=False).parent == tmp_path / "own" / "downloads"
+
+
+def endless(handler):
+    """A body without a length and, for as long as somebody listens, without an end."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/octet-stream")
+    handler.end_headers()
+    try:
+        while True:
+            handler.wfile.write(b"x" * 65536)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("behave", [endless, whole()], ids=["endless", "declared"])
+def test_a_body_beyond_the_limit_is_given_up_and_not_kept(serve, tmp_path, monkeypatch, behave):
+    monkeypatch.setenv("DNNLIB_MAX_DOWNLOAD", "100000")
+    server = serve(behave)
+    with pytest.raises(DownloadError, match="more than the limit of 100000 bytes; .* set DNNLIB_MAX_DOWNLOAD to more"):
+        open_url(server.url, cache_dir=tmp_path, progress=False, sleep=lambda _: None)
+    assert len(server.seen) == 1  # trying again would not help
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
+
+
+def test_a_body_within_the_limit_is_kept(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("DNNLIB_MAX_DOWNLOAD", str(len(BODY)))
+    assert open_url(serve(whole()).url, cache_dir=tmp_path, progress=False).read_bytes() == BODY

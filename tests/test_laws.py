@@ -88,13 +88,9 @@ def near_a_corner(generator, label):
     return lambda z: np.where((z @ simplex(3, 2).T).max(axis=1) > 0.6, 0.0, -np.inf)
 
 
-def small_norms(generator, label, keep=KEEP):
-    def log_weight(z):
-        values = norm(generator, z, label)
-        prior = Law(generator, flat(generator, label))
-        return np.where(values <= prior.quantile_of(norm(generator, prior.z, label), keep), 0.0, -np.inf)
-
-    return log_weight
+def up_to(generator, label, threshold):
+    """Norms up to a threshold."""
+    return lambda z: np.where(norm(generator, z, label) <= threshold, 0.0, -np.inf)
 
 
 def importance(generator, label):
@@ -182,7 +178,7 @@ CASES = {
     ),
     "jbt": Case(
         lambda generator, atlas: dict(keep=0.5, method="exact", calibration=20_000),
-        functools.partial(small_norms, keep=0.5),
+        flat,  # up to the threshold of its own filter
     ),
     "magnet": Case(lambda generator, atlas: dict(atlas=atlas), volume_power(1.0)),
     "polarity": Case(lambda generator, atlas: dict(atlas=atlas, rho=POLARITY), volume_power(POLARITY)),
@@ -230,34 +226,44 @@ def labels_of(n, c_dim):
     return (torch.eye(c_dim)[torch.arange(n) % c_dim], np.arange(n) % c_dim) if c_dim else (None, np.zeros(n, int))
 
 
+def threshold_of(chosen, generator, label):
+    """The largest norm that a JBTFilter lets pass, which must be the quantile of the exact norms that it states."""
+    found = chosen.threshold(torch.eye(CLASSES)[label] if label is not None else torch.zeros(0))
+    prior = Law(generator, flat(generator, label))
+    error = 4 * np.sqrt(chosen.keep * (1 - chosen.keep) / chosen.calibration)
+    low, high = (prior.quantile_of(norm(generator, prior.z, label), chosen.keep + e) for e in (-error, error))
+    assert 0.98 * low <= found <= 1.02 * high
+    return found
+
+
 @functools.cache
-def law_of(name, prior, label, way, scale=None):
-    """The Law of a sampler plain, filtered or mixed; scale: Σ of the earlier volumes of the online rule."""
+def law_of(name, prior, label, way, threshold, scale=None):
+    """The Law of a sampler plain, filtered or mixed.
+
+    threshold: of the filter of `jbt`, or where the draws are filtered; scale: Σ of the earlier volumes of the online
+    rule.
+    """
     generator = toy(prior, CLASSES if label is not None else 0)
     own = CASES[name].law(generator, label)
     if scale is not None:
         power = own
         own = lambda z: power(z) - np.logaddexp(power(z), scale)  # noqa: E731
-    if way == "filtered":
-        small = small_norms(generator, label)
-        return Law(generator, lambda z: own(z) + small(z))
-    law = Law(generator, own)
-    if way == "mixed":
-        law.mass = (law.mass + Law(generator, flat(generator, label)).mass) / 2
-    return law
+    if threshold is not None:
+        law = Law(generator, lambda z: own(z) + up_to(generator, label, threshold)(z))
+    else:
+        law = Law(generator, own)
+    return (law.mixed(Law(generator, flat(generator, label))) if way == "mixed" else law).slim()
 
 
 @functools.cache
-def reference_of(name, prior, way):
+def reference_of(name, prior, way, label, threshold):
     """Many draws [n, 2] of a sampler that moves latents, by its steps written out by hand."""
     generator = toy(prior, 0)
     start = generator.sample_prior(REFERENCE, torch.Generator().manual_seed(99))
     z = CASES[name].moved(generator, start)
     if way == "filtered":
-        law = Law(generator, flat(generator, None))
-        largest = law.quantile_of(norm(generator, law.z, None), KEEP)
         seen = unit(generator, z).double().numpy()
-        z = z[torch.from_numpy(norm(generator, seen, None) <= largest)]
+        z = z[torch.from_numpy(norm(generator, seen, label) <= threshold)]
     if way == "mixed":
         z = torch.cat([z, generator.sample_prior(len(z), torch.Generator().manual_seed(98))])
     return z.numpy()
@@ -269,7 +275,7 @@ def earlier_volume(sampler, way, how, seed, label):
     A bulk draw that is filtered or mixed takes several populations, or one of a seed of its own.
     """
     if how == "draw" or way == "plain":
-        key = 0 if how == "draw" else class_seed(seed, label)
+        key = class_seed(0 if how == "draw" else seed, label)
         return float(np.logaddexp.reduce(sampler.earlier(sampler.volumes(label), key)))
     prior = Law(sampler.generator, flat(sampler.generator, label))
     return float(np.log(SCALARS * prior.mean(np.exp(log_volume(sampler.generator, prior.z, label)))))
@@ -305,13 +311,21 @@ def test_draws_follow_the_law(name, prior, c_dim, way, how, atlases):
 
     z = unit(generator, latents.z).double().numpy()
     for label in range(CLASSES) if c_dim else (None,):
-        rows = z[labels == label] if c_dim else z
+        rows, limits = z[labels == label] if c_dim else z, []
+        if name == "jbt":
+            limits.append(threshold_of(base.filters[0], generator, label))
+        if way == "filtered":
+            limits.append(threshold_of(jbt_filter(prior, c_dim), generator, label))
+            assert norm(generator, rows, label).max() <= 1.12 * limits[-1]  # the filter's norms are estimates
+        threshold = min(limits, default=None)
         if case.moved:
-            reference = unit(generator, torch.from_numpy(reference_of(name, prior, way))).double().numpy()
+            reference = (
+                unit(generator, torch.from_numpy(reference_of(name, prior, way, label, threshold))).double().numpy()
+            )
             assert two_samples(generator, rows, reference) > LEVEL
             continue
         scale = earlier_volume(base, way, how, seed, label) if name == "online" else None
-        law = law_of(name, prior, label, way, scale)
+        law = law_of(name, prior, label, way, threshold, scale)
         assert law.pvalue(rows) > LEVEL / (CLASSES if c_dim else 1)
     if prior == "truncated" and case.moved is None:
         assert latents.z.abs().max() <= 2

@@ -8,15 +8,18 @@ import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
 from pickles import write_official, write_pickle
-from splines import SplineGenerator, volume
-from test_chains import LEVEL, region_pvalue
+from splines import SLOPES, SplineGenerator, volume
+from test_chains import LEVEL, region_pvalue, spline_masses
 from test_discriminator import content_with
 
 from cli.calc_metrics import main as calc_metrics
 from cli.gen_images import main as gen_images
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from latent_plugins.atlas import Atlas
+from latent_plugins.attach import attach
 from latent_plugins.samplers import create_sampler
+from latent_plugins.samplers.filtered import FilterSampler
+from latent_plugins.samplers.simplicial_filter import SimplicialFilter
 from latent_plugins.spaces import get_space
 from latent_plugins.volume import LogVolume
 
@@ -233,3 +236,48 @@ def test_filters_stand_before_any_sampler(tmp_path, network, options, told):
 def test_filters_that_make_no_sense(tmp_path, network, options, message):
     result = run(gen_images, f"--network={network}", *options.split(), "--seeds=0-1", f"--outdir={tmp_path / 'out'}")
     assert result.exit_code != 0 and message in result.output.splitlines()[-1], result.output
+
+
+def test_the_domain_asked_for_is_that_of_volumes_and_moves(tmp_path, network):
+    outdir = tmp_path / "out"
+    options = ["--sampler=pcn", "--rho=1", "--space=style", "--top-k=3", "--steps=8", "--domain=gaussian"]
+    result = run(gen_images, f"--network={network}", *options, "--seeds=0-1", f"--outdir={outdir}")
+    assert result.exit_code == 0, result.output
+    assert json.loads((outdir / "samples.jsonl").read_text().splitlines()[0])["domain"] == "gaussian"
+    lengths = []
+    for domain in ("gaussian", "sphere"):
+        sampler = create_sampler(
+            "pcn", small_stylegan2(), volumes=lambda label: lambda z: z[:, 0], rho=1.0, steps=8, domain=domain
+        )
+        lengths.append(sampler.draw(range(8)).z.norm(dim=1).std())
+    assert lengths[0] > 0.1 and lengths[1] < 1e-4
+
+
+def test_a_small_bulk_draw_comes_from_full_populations():
+    """5 rows a draw have the law's mean log-volume: within 4 standard errors over 60 draws, exact by quadrature."""
+    sampler = create_sampler("smc", SplineGenerator(), volumes=spline_volumes, rho=2.0, particles=400)
+    means = [sampler.sample(5, torch.Generator().manual_seed(seed)).log_volume.mean() for seed in range(60)]
+    masses, _ = spline_masses(2.0)
+    log_volumes = np.add.outer(*[np.log(SLOPES.double().numpy())] * 2).ravel()
+    exact = masses @ log_volumes
+    deviation = np.sqrt(masses @ (log_volumes - exact) ** 2)
+    assert np.mean(means) == pytest.approx(exact, abs=4 * deviation / np.sqrt(300))
+    assert len(sampler.sample(900, torch.Generator().manual_seed(0)).z.unique(dim=0)) > 850  # three populations
+
+
+@pytest.mark.parametrize("kind", ["smc", "rejection"])
+def test_populations_work_behind_filters_and_are_refused_by_attach(kind):
+    generator = SplineGenerator()
+    sampler = create_sampler(kind, generator, volumes=spline_volumes, rho=1.0, particles=200)
+    filtered = FilterSampler(generator, sampler, [SimplicialFilter(3, 0.3, 0, 2)])
+    assert filtered.capacity == 200
+    latents = filtered.draw([0, 5, 40])
+    order = sampler.draw(range(200)).z
+    passing = order[SimplicialFilter(3, 0.3, 0, 2).accept(order, None, None)]
+    assert torch.equal(latents.z, passing[[0, 5, 40]]) and latents.report["acceptance"] < 1
+    assert filtered.sample(300, torch.Generator().manual_seed(0)).z.shape == (300, 2)
+    with pytest.raises(ValueError, match="so there is none for seed 199: draw from more, or relax the filters"):
+        filtered.draw([199])
+    for each in (sampler, filtered):
+        with pytest.raises(ValueError, match="it cannot answer for any latent that comes: take pcn, or polarity"):
+            attach(generator, each)

@@ -25,8 +25,9 @@ from tf_pickles import (
 from dnnlib_compat.assemble import assemble
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
+from dnnlib_compat.pickle_records import TFNetworkRecord
 from dnnlib_compat.tf_networks import convert, is_tf_network, select_tf_network, tf_family
-from dnnlib_compat.unpickle import TFNetworkRecord, read_pickle
+from dnnlib_compat.unpickle import read_pickle
 
 NAMES = sorted(path.stem for path in GOLDENS.glob("stylegan2-tf-*.npz"))
 

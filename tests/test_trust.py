@@ -25,6 +25,7 @@ from cli import train_weights as train_weights_command
 from cli.build_atlas import main as build_atlas
 from cli.options import reports_errors
 from dnnlib_compat import budgets, download
+from dnnlib_compat.arguments import check_arguments
 from dnnlib_compat.array_archives import ArrayArchive
 from dnnlib_compat.checkpoint import read_checkpoint
 from dnnlib_compat.datasets import ImageDataset
@@ -58,6 +59,12 @@ STREAMS = {
     "tuples": (b"\x80\x04N" + b"\x85" * 200 + b".", "nested too deeply"),
     "tuples through the memo": (b"\x80\x04N" + b"".join(b"\x85\x940h%c" % k for k in range(200)) + b".", "nested too"),
     "frozensets": (b"\x80\x04" + b"(" * 200 + b"N" + b"\x91" * 200 + b".", "nested too deeply"),
+    "shared tuples": (b"\x80\x04}N" + b"2\x86" * 40 + b"Ns.", "nested too deeply for a network (12 tuples"),
+    "tuples as keys": (
+        b"\x80\x04}(" + b"".join(b"K%cK%c\x86N" % (k % 256, k // 256) for k in range(2000)) + b"u.",
+        "1000",
+    ),
+    "long numbers": (b"\x80\x02(" + (b"\x8a\x09" + b"\x01" * 9) * 3000 + b"l.", "numbers that no computer word holds"),
     "digits": (b"\x80\x02I" + b"9" * 5000 + b"\n.", "a number of thousands of digits"),
     "names": (b"\x80\x02" + b"".join(b"cm%d\nn\n0" % k for k in range(3000)) + b"N.", "names more than 2000 functions"),
     "a memo": (b"\x80\x02Nq\x05r\xff\xff\xff\x7f.", "it numbers an object 2147483647"),
@@ -75,6 +82,22 @@ def test_pickles_beyond_the_budgets_are_refused(tmp_path, kind):
     assert message in refusal(write(tmp_path / "a.pkl", stream))
 
 
+def test_what_is_written_into_messages_is_bounded_before_it_is_written(tmp_path, tiny):
+    shared = []
+    for _ in range(60):
+        shared = [shared, shared]  # 2^60 leaves
+    message = refusal(write_official(tmp_path / "a.pkl", tiny, activation=shared))
+    assert message.startswith("activation is [[[[…], […]], [[…], […]]], [[[…], […]], [[…], […]]]], not linear or relu")
+    content = official_content(tiny)
+    nested = {}
+    for _ in range(60):
+        nested = dict(a_kwargs=nested, b_kwargs=nested)
+    content["G_ema"].args[0]["state"]["_init_kwargs"]["mapping_kwargs"] = nested
+    assert "unknown mapping argument a_kwargs" in refusal(write_pickle(tmp_path / "b.pkl", content))
+    with pytest.raises(NetworkFileError, match="nested too deeply"):
+        check_arguments(nested, "file")
+
+
 def test_lists_as_deep_as_a_file_is_long_do_no_harm(tmp_path):
     path = write(tmp_path / "a.pkl", b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".")
     assert "holds a list" in refusal(path)
@@ -88,9 +111,10 @@ ARGUMENTS = [
     (dict(activation="gelu"), "activation is 'gelu', not linear or relu"),
     (dict(use_noise="no"), "use_noise is 'no', not True or False"),
     (dict(resample_filter=[1] * 1000), "resample_filter is [1, 1, 1"),
+    (dict(mapping_kwargs=dict(a_kwargs=dict(b_kwargs={}))), "unknown mapping argument a_kwargs"),
     (dict(resample_filter=[1, -1]), "resample_filter is [1, -1], not a list of filter taps"),
     (dict(kernel_size=10**6), "kernel_size is 1000000, not a whole number from 1 to 15"),
-    (dict(img_resolution=10**5000), "img_resolution is a number of thousands of digits, not a size"),
+    (dict(img_resolution=10**5000), "img_resolution is a number of hundreds of digits, not a size"),
 ]
 
 
@@ -165,7 +189,7 @@ def first_entry(path):
         return archive.namelist()[0]
 
 
-@pytest.mark.parametrize("name", [None, "../x", "/x", "a/../../x", "a\\..\\..\\x", "C:x"])
+@pytest.mark.parametrize("name", [None, "../x", "/x", "a/../../x", "a\\..\\..\\x", "C:\\x"])
 def test_every_reader_refuses_archives_with_two_readings(tmp_path, tiny, name):
     torch.save({"x": torch.zeros(2)}, tmp_path / "a.pth")
     write_network(tmp_path / "a.npz", tiny)
@@ -335,7 +359,7 @@ def test_text_from_files_reaches_no_terminal_raw(tmp_path, tiny):
 
 def test_shown_is_one_short_line():
     assert shown("a\nb\x00") == "a b\\x00" and shown([1, "x"]) == "[1, 'x']"
-    assert len(shown("é" * 1000)) == 201 and shown(10**5000) == "a number of thousands of digits"
+    assert len(shown("é" * 1000)) == 201 and shown(10**5000) == "a number of hundreds of digits"
     assert escaped("ü – 漢") == "ü – 漢"
 
 

@@ -4,6 +4,8 @@ A ToyGenerator stretches each coordinate of z ∈ R² by a smooth function of it
 its singular values are the two slopes. A Law is a density on a fine grid: of z, or on the circle of the angle.
 """
 
+import functools
+
 import numpy as np
 import scipy.stats
 import torch
@@ -71,27 +73,31 @@ def norm(generator, z, label):
     return np.sqrt((slopes(z, label) ** 2).sum(axis=1))
 
 
+@functools.cache
+def grid(sphere, bound):
+    """(centres z [cells, 2] of fine cells, log-density of N(0, I) there up to a constant, 0 on the circle)."""
+    if sphere:
+        angle = (np.arange(36_000) + 0.5) / 36_000 * 2 * np.pi - np.pi
+        return np.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.zeros(len(angle))
+    line = ((np.arange(1000) + 0.5) / 1000 * 2 - 1) * bound
+    z = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
+    return z, -0.5 * (z**2).sum(axis=1)
+
+
 class Law:
-    """A density of z on a grid of cells, of the angle where the generator normalises z.
+    """A density of z on a grid of fine cells, of the angle where the generator normalises z.
 
     log_weight: callable z [N, 2] → log of the density relative to the prior's [N]; −inf where there is none.
     """
 
     def __init__(self, generator, log_weight):
         self.sphere = generator.normalizes_z
-        self.bound = 2.0 if generator.prior == "truncated" else 5.0
-        if self.sphere:
-            angle = (np.arange(36_000) + 0.5) / 36_000 * 2 * np.pi - np.pi
-            self.z = np.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-            log_prior = np.zeros(len(angle))
-        else:
-            line = ((np.arange(1000) + 0.5) / 1000 * 2 - 1) * self.bound
-            self.z = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
-            log_prior = -0.5 * (self.z**2).sum(axis=1)
+        self.z, log_prior = grid(self.sphere, 2.0 if generator.prior == "truncated" else 5.0)
         with np.errstate(divide="ignore"):
             logits = log_prior + log_weight(self.z)
         mass = np.exp(logits - logits.max())
         self.mass = mass / mass.sum()
+        self.expected = self._counts(self.z, self.mass)  # of the coarse cells that rows are counted in
 
     def quantile_of(self, values, share):
         """The number below which `share` of the law's mass has its `values` [cells]."""
@@ -102,29 +108,33 @@ class Law:
         """The mean of values [cells]."""
         return float(self.mass @ values)
 
+    def mixed(self, other):
+        """This law with half of another one in it."""
+        self.mass, self.expected = (self.mass + other.mass) / 2, (self.expected + other.expected) / 2
+        return self
+
+    def slim(self):
+        """This law without its fine cells, which are large."""
+        del self.mass
+        return self
+
     def pvalue(self, z):
         """p-value of the chi-square test that rows of z [n, 2] follow the law, in cells of at least 5 expected."""
-        z = np.asarray(z, dtype=np.float64)
-        cells = 24 if self.sphere else 8
-        expected, counts = (self._counts(x, weights, cells) for x, weights in ((self.z, self.mass), (z, None)))
-        expected = expected * len(z)
+        counts, expected = self._counts(np.asarray(z, dtype=np.float64)), self.expected * len(z)
         order = np.argsort(-expected)
         expected, counts = expected[order], counts[order]
-        large = expected >= 5
-        if not large.all():  # the small cells are one
-            expected = np.append(expected[large], expected[~large].sum())
-            counts = np.append(counts[large], counts[~large].sum())
-        if expected[-1] < 1e-9:
-            if counts[-1]:
-                return 0.0
-            expected, counts = expected[:-1], counts[:-1]
+        first = max(1, int((expected >= 5).sum()))
+        while first > 1 and expected[first:].sum() < 5:  # the small cells are one, with the smallest of the large
+            first -= 1
+        expected = np.append(expected[:first], expected[first:].sum())
+        counts = np.append(counts[:first], counts[first:].sum())
         return scipy.stats.chisquare(counts, expected * (counts.sum() / expected.sum())).pvalue
 
-    def _counts(self, z, weights, cells):
+    def _counts(self, z, weights=None):
         if self.sphere:
             place = np.arctan2(z[:, 1], z[:, 0])
-            return np.histogram(place, bins=cells, range=(-np.pi, np.pi), weights=weights)[0]
-        edges = np.concatenate([[-np.inf], np.linspace(-1.5, 1.5, cells - 1), [np.inf]])
+            return np.histogram(place, bins=24, range=(-np.pi, np.pi), weights=weights)[0]
+        edges = np.concatenate([[-np.inf], np.linspace(-1.5, 1.5, 7), [np.inf]])
         return np.histogram2d(z[:, 0], z[:, 1], bins=[edges, edges], weights=weights)[0].ravel()
 
 

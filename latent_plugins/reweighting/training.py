@@ -160,6 +160,18 @@ def real_batches(trainer, workers):
         yield found
 
 
+def check_moments(state, optimizer, name):
+    """Raise ValueError unless a state {number: {moment: tensor}} is Adam's of all parameters, or of none."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    shapes = {
+        i: dict(step=(), exp_avg=tuple(parameter.shape), exp_avg_sq=tuple(parameter.shape))
+        for i, parameter in enumerate(parameters)
+    }
+    found = {i: {key: tuple(tensor.shape) for key, tensor in moments.items()} for i, moments in state.items()}
+    if found not in ({}, shapes):
+        raise ValueError(f"the state of {name} is not that of its network")
+
+
 class Trainer:
     """Networks, optimizers and counters of a training; everything that a checkpoint holds."""
 
@@ -327,6 +339,7 @@ class Trainer:
                     i, _, moment = key.partition("/")
                     state.setdefault(int(i), {})[moment] = tensor
                 optimizer = getattr(self, name)
+                check_moments(state, optimizer, name)
                 optimizer.load_state_dict(dict(optimizer.state_dict(), state=state))
             self.step, self.strikes = header["step"], header["strikes"]
         except WeightsError:

@@ -56,7 +56,7 @@ class PopulationSampler(Sampler):
 
         def known(label, rows):
             if label not in self._known:
-                self._known[label] = self.population(self.volumes(label), self.particles, seed=0)
+                self._known[label] = self.population(self.volumes(label), self.particles, class_seed(0, label))
             z, volume, *told = self._known[label]
             return z[seeds[rows]], volume[seeds[rows]], *told
 

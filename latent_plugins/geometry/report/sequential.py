@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from dnnlib_compat.archives import open_archive, read_entry
+from dnnlib_compat.budgets import MAX_PICKLE
 from dnnlib_compat.errors import NetworkFileError, reading, reason
 from dnnlib_compat.formats import check_regular
 from dnnlib_compat.networks.interface import LatentGenerator
-from dnnlib_compat.torch_archives import LARGEST_PICKLE, check_checkpoint, content_entry
+from dnnlib_compat.torch_archives import check_checkpoint, content_entry
 from latent_plugins.geometry.dimension import ELEMENTWISE
 from latent_plugins.geometry.piecewise import AFFINE, BENDS
 
@@ -71,7 +72,7 @@ def is_sequential_file(source):
     try:
         check_regular(source)
         with open_archive(source, ignore_case=True) as archive:
-            data = read_entry(source, archive, content_entry(archive), LARGEST_PICKLE)
+            data = read_entry(source, archive, content_entry(archive), MAX_PICKLE)
         names = (arg for code, arg, _ in pickletools.genops(data) if code.name == "GLOBAL")
         return next(names, None) == MARK
     except Exception:  # a file of another kind, or damaged: its own reader will say so
