@@ -5,7 +5,6 @@ import io
 import json
 import math
 import warnings
-from pathlib import Path
 
 import click
 import numpy as np
@@ -14,6 +13,7 @@ from cli.evaluation import DRAWN, Run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
+from cli.paths import FilePath
 from cli.report import append_line
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
@@ -30,7 +30,9 @@ AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 @click.option(
     "--metrics", "names", default="fid5k_full,pr5k3_full", show_default=True, metavar="A,B,C", help="Metrics."
 )
-@click.option("--outdir", type=Path, default="sweep", show_default=True, metavar="DIR", help="Where everything goes.")
+@click.option(
+    "--outdir", type=FilePath(), default="sweep", show_default=True, metavar="DIR", help="Where everything goes."
+)
 @evaluation_options
 @sampler_choice_options(rho=Numbers())
 @atlas_options

@@ -4,12 +4,12 @@ import csv
 import dataclasses
 import sys
 import time
-from pathlib import Path
 
 import click
 import numpy as np
 
 from cli.options import network_options, open_network, prepare_folder, reports_errors
+from cli.paths import FilePath, Source
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
@@ -33,8 +33,8 @@ def number_of(name, help):
 
 @click.command()
 @network_options
-@click.option("--data", required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
-@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Where weights, log and checkpoint go.")
+@click.option("--data", type=Source(), required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
+@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where weights, log and checkpoint go.")
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
