@@ -127,7 +127,8 @@ def main(
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
     latents = sampler.draw(seeds, c)
     say_report(sampler, latents)
-    record |= {f"draw_{name}": figure for name, figure in latents.report.items()}
+    if latents.report:
+        record["draw"] = latents.report
     apply_transform(generator, transform)
     if label is not None:
         record["class"] = label
@@ -194,8 +195,10 @@ def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **sy
 
 def sample_line(name, seed, latents, i, record):
     line = dict(file=name, seed=seed, **record)
-    if latents.index is not None:
-        line.update(candidate=int(latents.index[i]), log_volume=float(latents.log_volume[i]))
+    if latents.index is not None and latents.index[i] >= 0:
+        line["candidate"] = int(latents.index[i])
+    if latents.log_volume is not None and np.isfinite(latents.log_volume[i]):
+        line["log_volume"] = float(latents.log_volume[i])
     return line
 
 

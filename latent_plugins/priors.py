@@ -330,12 +330,12 @@ def base_measure(name, dim, radius=1.0):
 def prior_of(generator, domain=None):
     """The Prior of a generator's latents.
 
-    domain: `sphere`, for networks that normalise z, or `gaussian`; by default what suits the family. Raises ValueError
-    for another domain.
+    domain: `sphere`, for networks that normalise z, `gaussian`, or a Prior to put in its place; by default what suits
+    the family. Raises ValueError for another domain.
     """
     if domain is None:
         domain = "sphere" if generator.normalizes_z else "gaussian"
-    if domain == "gaussian":
+    if isinstance(domain, str) and domain == "gaussian":
         return base_measure(generator.prior, generator.z_dim)
     return as_prior(domain, generator.z_dim)
 

@@ -17,6 +17,7 @@ from cli.gen_images import main as gen_images
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from latent_plugins.atlas import Atlas
 from latent_plugins.attach import attach
+from latent_plugins.priors import BallPrior, BoxPrior
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.filtered import FilterSampler
 from latent_plugins.samplers.simplicial_filter import SimplicialFilter
@@ -251,6 +252,19 @@ def test_the_domain_asked_for_is_that_of_volumes_and_moves(tmp_path, network):
         )
         lengths.append(sampler.draw(range(8)).z.norm(dim=1).std())
     assert lengths[0] > 0.1 and lengths[1] < 1e-4
+
+
+@pytest.mark.parametrize("prior", [BoxPrior(2, -1.0, 1.0), BallPrior(2, 1.0)])
+@pytest.mark.parametrize("kind", ["pcn", "smc", "rejection"])
+def test_a_prior_may_be_put_in_the_place_of_the_generators(kind, prior):
+    """On a box or ball the mean log-volume is that of many uniform draws, weighted, within 4 standard errors."""
+    options = dict(steps=40) if kind == "pcn" else dict(particles=3000)
+    sampler = create_sampler(kind, SplineGenerator(), volumes=spline_volumes, rho=1.0, domain=prior, **options)
+    drawn = sampler.draw(range(3000))
+    assert np.isfinite(prior.log_prob(drawn.z).numpy()).all()
+    uniform = np.log(volume(prior.sample(200_000, torch.Generator().manual_seed(0)).float()).double().numpy())
+    exact = (np.exp(uniform) * uniform).sum() / np.exp(uniform).sum()
+    assert drawn.log_volume.mean() == pytest.approx(exact, abs=5 * drawn.log_volume.std() / np.sqrt(3000))
 
 
 def test_a_small_bulk_draw_comes_from_full_populations():

@@ -27,8 +27,8 @@ class PCNSampler(Sampler):
     volume: the same law at a fraction of the cost where volumes are expensive and uneven.
 
     volumes: function of a class index (None without classes) to a callable z [N, z_dim] → log-volume [N], for `labels`
-    a LogVolume or one with its `inputs`; domain: `sphere` or `gaussian` (the family's prior), by default what suits it.
-    Raises ValueError for a ρ that is not finite, fewer than 8 steps, or labels that are too few to learn from.
+    a LogVolume or one with its `inputs`; domain: `sphere`, `gaussian` (the family's prior) or a Prior; by default what
+    suits it. Raises ValueError for a ρ that is not finite, fewer than 8 steps, or labels too few to learn from.
     """
 
     name = "pcn"

@@ -14,8 +14,9 @@ AXES = 16
 FEWEST = 5  # fitted samples of a cluster for each of its dimensions
 RADII = (0.5, 1.0, 1.5)  # as parts of the median distance from a real image to its nearest real neighbour
 NOTE = (
-    "sampled, MaGNET without replacement. Mixtures of Gaussians with full covariances are fitted to one half of the "
-    "samples and judged on the other, along the {axes} leading principal axes of all of them ({what})"
+    "sampled; a candidate that MaGNET draws twice counts twice, also where one copy is held out. Mixtures of Gaussians "
+    "with full covariances are fitted to one half of the samples and judged on the other, along the {axes} leading "
+    "principal axes of all of them ({what})"
 )
 WITHOUT_REAL = "no balls without real images: generated images around generated ones would say nothing; give --data"
 
@@ -24,7 +25,8 @@ def concentration(subject):
     """The Section of ball shares around real features and of mixture likelihoods, of the prior and of MaGNET."""
     n, random = min(subject.sizes.concentration_samples, subject.sampler_facts["candidates"] // 2), subject.random(9)
     c = subject.space_map.c.cpu().expand(n, -1)
-    draws = {"prior": subject.latents(n, random), "magnet": subject.sampler.sample(n, random, c).z}
+    draws, magnet = {"prior": subject.latents(n, random)}, subject.sampler.sample(n, random, c)
+    draws["magnet"] = magnet.z
     features = {}
     for name, z in draws.items():
         features[name], what = subject.described(z, f"images, {name}")
@@ -35,6 +37,7 @@ def concentration(subject):
         note=NOTE.format(axes=axes.shape[1], what=what),
         samples=n,
         magnet_sampler=subject.sampler_facts,
+        magnet_draw=magnet.report,
         mixture_log_likelihood_in_nats=dict(clusters=clusters),
     )
     for name, each in features.items():
