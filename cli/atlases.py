@@ -1,5 +1,6 @@
 """Building atlases from commands, with progress; the cache of the small ones."""
 
+import contextlib
 import hashlib
 import json
 
@@ -11,6 +12,8 @@ from latent_plugins import atlas_build, distributed
 from latent_plugins.atlas import open_atlas
 from latent_plugins.atlas_settings import HOW, WITH_BASIS, AtlasError
 
+WAITING = "Another process is building {}; this one goes on when that has ended..."
+
 
 def build_with_progress(generator, path, settings, min_spearman):
     """`atlas_build.build` that shows progress, rate and time left, by all processes of the command together.
@@ -21,8 +24,20 @@ def build_with_progress(generator, path, settings, min_spearman):
     total = settings.candidates * len(settings.classes or (None,))
     click.echo(f"Atlas of {total} candidates in space {settings.space} ({settings.domain} domain): {path}")
 
+    with contextlib.ExitStack() as held:
+        if distributed.rank() == 0:
+            held.enter_context(atlas_build.building(path, settings, waiting=lambda: click.echo(WAITING.format(path))))
+        distributed.gather(None)
+        return build_together(generator, path, settings, min_spearman)
+
+
+def build_together(generator, path, settings, min_spearman):
+    """What `build_with_progress` does while the folder is held."""
+
     def prepare():
         claimed = atlas_build.claim(path, settings)
+        if distributed.rank() == 0:
+            atlas_build.remove_damaged(generator, path, claimed)
         if claimed.method in WITH_BASIS:
             click.echo(f"Learning a basis for {claimed.basis} directions...")
         atlas_build.write_basis(generator, path, claimed)
@@ -68,6 +83,7 @@ def learn_together(generator, path, settings, min_spearman):
 def cached_atlas_path(settings):
     """The folder of the cache for an atlas with these settings."""
     fields = {name: value for name, value in vars(settings).items() if name not in HOW}
+    fields["format"] = 1  # as in the names of folders that are there already
     for name in (
         "oversample",
         "iterations",

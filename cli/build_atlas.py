@@ -1,7 +1,6 @@
 """build_atlas: compute the volumes of many latents once, to sample from them ever after."""
 
 import functools
-from pathlib import Path
 
 import click
 import numpy as np
@@ -19,6 +18,7 @@ from cli.options import (
     open_network,
     reports_errors,
 )
+from cli.paths import FilePath
 from cli.planning import plan_lines
 from latent_plugins import distributed
 from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
@@ -26,7 +26,7 @@ from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
 
 @click.command()
 @network_options
-@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Folder of the atlas.")
+@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Folder of the atlas.")
 @click.option(
     "--space",
     help="style, pixel, vgg, inception, features, or w:pixel and so on.  [default: style, else pixel]",

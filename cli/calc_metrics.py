@@ -10,6 +10,7 @@ from cli.evaluation import Run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
+from cli.paths import FilePath
 from cli.report import append_line
 from cli.sampling import sampler_choice_options
 from latent_plugins import distributed
@@ -27,7 +28,7 @@ from latent_plugins import distributed
 )
 @click.option(
     "--outdir",
-    type=Path,
+    type=FilePath(),
     metavar="DIR",
     help="Append the results to metric-NAME.jsonl there.  [default: the network's training run, if it is one]",
 )

@@ -1,12 +1,12 @@
 """convert: any network as a plain, safe file."""
 
 import importlib.util
-from pathlib import Path
 
 import click
 import torch
 
 from cli.options import allow_code_option, open_network, prepare_folder, reports_errors
+from cli.paths import FilePath, Source
 from dnnlib_compat.networks.nvae import readjust_batch_norm
 from dnnlib_compat.plain_files import write_npz, write_safetensors
 
@@ -14,8 +14,8 @@ WRITERS = {".npz": write_npz, ".safetensors": write_safetensors}
 
 
 @click.command()
-@click.argument("network")
-@click.argument("out", type=Path)
+@click.argument("network", type=Source())
+@click.argument("out", type=FilePath())
 @click.option("--readjust-bn", is_flag=True, help="NVAE: batch-norm statistics re-adjusted to the temperature --trunc.")
 @click.option("--trunc", "psi", type=float, default=1, show_default=True, help="Temperature for --readjust-bn.")
 @allow_code_option

@@ -82,12 +82,12 @@ class Run:
         device = own_device(device)
         opened = distributed.leader_first(functools.partial(open_network, network, device, allow_code))
         self.generator, self.source, self.entry = opened
-        trust = dict(device=device, allow_code=allow_code)
-        self.detectors = open_detectors(metrics, detectors, lpips_heads, self.entry, **trust)
         batch = batch or max(1, min(64, 64 * 128**2 // self.generator.img_resolution**2))
         recorded = {} if data else recorded_data(self.source, self.entry)
         reading = dict(batch=batch, workers=workers, cache=not no_cache, progress=count_progress)
         self.real = open_real(metrics, self.generator, data or recorded.get("path"), self.entry, **reading)
+        trust = dict(device=device, allow_code=allow_code)  # detectors last: they may have to be fetched
+        self.detectors = open_detectors(metrics, detectors, lpips_heads, self.entry, **trust)
         mirror = bool(recorded.get("xflip", False)) if mirror is None else mirror
         self.rendering = dict(
             cutoff=cutoff, noise_mode=noise_mode, batch=batch, mirror=mirror, allow_singular=allow_singular

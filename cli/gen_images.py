@@ -1,8 +1,6 @@
 """gen_images: images of a generator, with latents from any sampler."""
 
-import json
 import warnings
-from pathlib import Path
 
 import click
 import numpy as np
@@ -20,13 +18,17 @@ from cli.options import (
     prepare_folder,
     reports_errors,
 )
+from cli.paths import FilePath
 from cli.progress import with_progress
 from cli.sampling import SamplerMaker, check_sampler, sampler_choice_options, say_report
-from dnnlib_compat.util import atomic_output
+from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.images import inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
+from latent_plugins.projected import projected_styles, rendered
+
+LINES = "samples.jsonl"  # one for every image, written with it, so that a kill loses none
 
 
 @click.command()
@@ -66,10 +68,16 @@ from latent_plugins.plotting import image_grid, save_png
     metavar="BETA",
     help="Soften the ReLUs, between 0 (most) and 1 (not at all): a smooth manifold.  [default: 1]",
 )
-@click.option("--outdir", type=Path, default="out", show_default=True, metavar="DIR", help="Where the images go.")
+@click.option("--outdir", type=FilePath(), default="out", show_default=True, metavar="DIR", help="Where the images go.")
 @sampler_choice_options()
 @detector_option
 @atlas_options
+@click.option(
+    "--projected-w",
+    type=FilePath(),
+    metavar="FILE",
+    help="Images of projected styles instead: the array w [N, num_ws, w_dim] of an .npz, to projNN.png.",
+)
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
 @click.option(
     "--batch", type=click.IntRange(min=1), metavar="N", help="Images at once.  [default: 16, fewer above 256 pixels]"
@@ -77,7 +85,7 @@ from latent_plugins.plotting import image_grid, save_png
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, smooth, outdir,
-    grid, batch, sampler_name, rho, **options,
+    projected_w, grid, batch, sampler_name, rho, **options,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -89,10 +97,17 @@ def main(
     check_psi(psi)
     transform = inverse_transform(translate, rotate)
     sampler_class = check_sampler(sampler_name, rho=rho, **options)
+    if projected_w is not None:
+        check_projected(sampler_name, rho, options)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     if smooth not in (None, 1):
         generator = smoothed(generator, smooth)
+    if projected_w is not None:
+        apply_transform(generator, transform)
+        record = dict(network=source, projected_w=str(projected_w), noise_mode=noise_mode)
+        write_projected(generator, projected_w, outdir, record, grid, noise_mode)
+        return
     label = class_number(class_name, generator.c_dim)
     if psi is None:
         psi = getattr(sampler_class, "default_psi", 1)
@@ -126,6 +141,28 @@ def main(
     write_images(generator, latents, seeds, outdir, record, grid, **synthesis)
 
 
+def check_projected(sampler_name, rho, options):
+    """What has no meaning for given styles: a click error for a sampler, the official warning for seeds."""
+    if sampler_name != "prior" or rho is not None:
+        raise click.ClickException("--projected-w has styles of its own; leave out --sampler and --rho")
+    if click.get_current_context().get_parameter_source("seeds") is click.core.ParameterSource.COMMANDLINE:
+        click.echo("warn: --seeds is ignored when using --projected-w")
+
+
+def write_projected(generator, path, outdir, record, grid, noise_mode):
+    """Write projNN.png of every style in a file, samples.jsonl and, with `grid`, grid.png."""
+    styles, sheet = projected_styles(path, generator), []
+    for i, image in enumerate(with_progress(rendered(generator, styles, noise_mode), [1] * len(styles), "images")):
+        name = f"proj{i:02d}.png"
+        save_png(image, outdir / name)
+        append_lines(outdir / LINES, [dict(file=name, **record)])
+        sheet.append(image)
+    write_samples(outdir / LINES)
+    if grid:
+        save_png(image_grid(np.stack(sheet)), outdir / "grid.png")
+    click.echo(f"{outdir}: {len(styles)} images" + (", grid.png" if grid else ""))
+
+
 def apply_transform(generator, transform):
     """Set the user's transform where the network has one (StyleGAN3), as the official command does."""
     if generator.input_transform is not None:
@@ -136,24 +173,24 @@ def apply_transform(generator, transform):
 
 def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **synthesis):
     """Write seedNNNN.png for every seed, samples.jsonl and, with `grid`, grid.png."""
-    lines, sheet = [], []
+    done, sheet = 0, []
     try:
         sizes = [min(batch, len(seeds) - first) for first in range(0, len(seeds), batch)]
         batches = render(generator, latents, batch=batch, **synthesis)
         for images in with_progress(batches, sizes, "images"):
             for image in images:
-                i = len(lines)
-                name = f"seed{seeds[i]:04d}.png"
+                name = f"seed{seeds[done]:04d}.png"
                 save_png(image, outdir / name)
-                lines.append(sample_line(name, seeds[i], latents, i, record))
+                append_lines(outdir / LINES, [sample_line(name, seeds[done], latents, done, record)])
+                done += 1
             if grid:
                 sheet.append(images)
     finally:
-        if lines:
-            write_samples(outdir / "samples.jsonl", lines)
+        if done:
+            write_samples(outdir / LINES)
     if grid:
         save_png(image_grid(np.concatenate(sheet)), outdir / "grid.png")
-    click.echo(f"{outdir}: {len(lines)} images" + (", grid.png" if grid else ""))
+    click.echo(f"{outdir}: {done} images" + (", grid.png" if grid else ""))
 
 
 def sample_line(name, seed, latents, i, record):
@@ -165,20 +202,9 @@ def sample_line(name, seed, latents, i, record):
     return line
 
 
-def write_samples(path, lines):
-    """Merge `lines` into samples.jsonl: the lines of images that were written anew are replaced, others stay."""
-    written = {line["file"] for line in lines}
-    kept = []
-    if path.exists():
-        for text in path.read_text().splitlines():
-            try:
-                if json.loads(text)["file"] in written:
-                    continue
-            except (ValueError, KeyError, TypeError):
-                pass  # not one of ours: leave it as it is
-            kept.append(text)
-    with atomic_output(path) as tmp:
-        tmp.write_text("".join(text + "\n" for text in [*kept, *map(json.dumps, lines)]))
+def write_samples(path, lines=()):
+    """Add lines to samples.jsonl and leave out those of images that were written anew since."""
+    merge_lines(path, lines, lambda line: str(line["file"]))
 
 
 if __name__ == "__main__":

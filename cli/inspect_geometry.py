@@ -3,13 +3,13 @@
 import json
 import time
 import warnings
-from pathlib import Path
 
 import click
 
 from cli.atlases import cached_atlas
 from cli.labels import class_number
 from cli.options import MemorySize, network_options, open_network, prepare_folder, reports_errors
+from cli.paths import FilePath, Source
 from cli.progress import count_progress
 from cli.sampling import choose_top_k, settings_for, usable_advice
 from dnnlib_compat.detectors import load_detector
@@ -30,7 +30,7 @@ from latent_plugins.spaces import canonical_space, check_space, default_space, g
 
 @click.command()
 @network_options
-@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Where report.json and the figures go.")
+@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where report.json and the figures go.")
 @click.option(
     "--space", default="pixel", show_default=True, help="The map that is inspected: pixel, style (cheap) or w:pixel."
 )
@@ -41,7 +41,7 @@ from latent_plugins.spaces import canonical_space, check_space, default_space, g
     "--sampler-space",
     help="Whose volumes the MaGNET samples follow.  [default: style, of networks without styles pixel]",
 )
-@click.option("--data", metavar="ZIP|DIR", help="Real images to compare with.  [default: look up]")
+@click.option("--data", type=Source(), metavar="ZIP|DIR", help="Real images to compare with.  [default: look up]")
 @click.option("--exact-partition", is_flag=True, help="Refuse a network whose partition can only be sampled.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all samples.")
 @click.option("--max-memory", type=MemorySize(), metavar="SIZE", help="Bound for the Jacobians.  [default: automatic]")

@@ -8,12 +8,13 @@ from dnnlib_compat.imagenet import class_index, class_names
 def class_number(text, c_dim):
     """The class index that `text` (None: nothing given) names, or None for an unconditional network.
 
-    A number, or for networks of the 1,000 ImageNet classes one of their names. A click error when it does not fit the
-    network, ValueError for an unknown name.
+    A number, or for networks of the 1,000 ImageNet classes one of their names. For an unconditional network it is
+    ignored with a warning, as by the official command. A click error when it does not fit the network, ValueError for
+    an unknown name.
     """
     if c_dim == 0:
         if text is not None:
-            raise click.ClickException("--class was given, but this network is unconditional; leave it out")
+            click.echo("warn: --class=lbl ignored when running on an unconditional network")  # the official words
         return None
     if text is None:
         raise click.ClickException(f"this network is conditional: give --class, a number from 0 to {c_dim - 1}")

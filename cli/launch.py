@@ -31,6 +31,9 @@ def relaunch(module, gpus, device):
     try:
         torch.multiprocessing.spawn(run_one, (module, sys.argv[1:], gpus, port), nprocs=gpus)
     except torch.multiprocessing.ProcessExitedException as error:
+        if error.signal_name is not None:
+            text = f"process {error.error_index + 1} of {gpus} was ended by {error.signal_name}"
+            raise click.ClickException(f"{text}; give the same command again to go on") from None
         raise SystemExit(error.exit_code or 1) from None  # the process has said why
     return True
 

@@ -3,10 +3,11 @@
 import click
 
 from cli.options import Numbers, apply_options, cutoff_option, gpus_option
+from cli.paths import Source
 
 evaluation_options = apply_options(
     [
-        click.option("--data", metavar="ZIP|DIR", help="Data set to compare with.  [default: look up]"),
+        click.option("--data", type=Source(), metavar="ZIP|DIR", help="Data set to compare with.  [default: look up]"),
         click.option(
             "--mirror",
             type=bool,
@@ -57,11 +58,14 @@ evaluation_options = apply_options(
             "--detector",
             "detectors",
             multiple=True,
+            type=Source(),
             metavar="NAME|FILE",
             help="Feature detector instead of the official ones; inception=, vgg16=, lpips= or space= (that "
             "of --space) in front limits it.",
         ),
-        click.option("--lpips-heads", metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none."),
+        click.option(
+            "--lpips-heads", type=Source(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none."
+        ),
         click.option(
             "--allow-singular", is_flag=True, help="FID from fewer images than features, as the official code gives it."
         ),

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import click
 import numpy as np
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from cli.labels import class_number
 from cli.metric_inputs import open_detectors, space_detector
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
+from cli.paths import FilePath, Source
 from cli.polarity_strip import captioned, enlarged, volume_options
 from cli.progress import count_progress
 from cli.sampling import SamplerMaker, check_sampler, complete
@@ -34,8 +34,8 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
 @click.command()
 @network_options
 @click.option("--n", type=click.IntRange(min=1), default=8, show_default=True, help="Images of either kind.")
-@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Where images and modes.jsonl go.")
-@click.option("--data", metavar="ZIP|DIR", help="The training images: find those nearest to each image.")
+@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where images and modes.jsonl go.")
+@click.option("--data", type=Source(), metavar="ZIP|DIR", help="The training images: find those nearest to each image.")
 @click.option(
     "--prior-samples",
     type=click.IntRange(min=2),
@@ -48,10 +48,11 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
     "--detector",
     "detectors",
     multiple=True,
+    type=Source(),
     metavar="NAME|FILE",
     help="Feature detector instead of the official ones; inception= or lpips= in front limits it.",
 )
-@click.option("--lpips-heads", metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none.")
+@click.option("--lpips-heads", type=Source(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none.")
 @click.option("--ppl", is_flag=True, help="Perceptual path lengths (ppl2_wend) of modes, anti-modes and the prior.")
 @click.option(
     "--paths", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Paths of each for --ppl."

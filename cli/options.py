@@ -1,6 +1,7 @@
 """Option types, shared option groups and error reporting of the commands."""
 
 import functools
+import math
 import os
 import re
 import tempfile
@@ -11,26 +12,31 @@ from pathlib import Path
 import click
 import torch
 
+from cli.paths import Source
+from cli.streams import prepare_streams, reader_has_left
+from dnnlib_compat.budgets import MAX_NUMBERS
 from dnnlib_compat.errors import escaped, what
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
+from dnnlib_compat.util import remove_leftovers
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import PREDICTED
 from latent_plugins.spectrum import METHODS
 from latent_plugins.spectrum.precision import PRECISIONS
 
+CHECKED = ("psi", "psis", "translate", "smooth", "rhos")  # in words of their own
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no more
 
 
 class IntRanges(click.ParamType):
-    """`0,2,5-7` → [0, 2, 5, 6, 7], as the official commands read seeds."""
+    """`0,2,5-7` → [0, 2, 5, 6, 7], as the official commands read seeds, each once."""
 
     name = "ints"
 
     def convert(self, value, param, ctx):
         if not isinstance(value, str):
             return value
-        numbers = []
+        ranges, count = [], 0
         for part in value.split(","):
             match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
             if not match:
@@ -40,10 +46,11 @@ class IntRanges(click.ParamType):
                 self.fail(f"the range {part.strip()} runs backwards; write {last}-{first}", param, ctx)
             if last > MAX_SEED:
                 self.fail(f"{last} is too large, the largest number is {MAX_SEED}", param, ctx)
-            if last - first > 10_000_000:
-                self.fail(f"the range {part.strip()} has more than ten million numbers", param, ctx)
-            numbers.extend(range(first, last + 1))
-        return numbers
+            count += last - first + 1
+            if count > MAX_NUMBERS:
+                self.fail(f"{value!r:.60} has more than ten million numbers; take fewer at once", param, ctx)
+            ranges.append(range(first, last + 1))
+        return list(dict.fromkeys(number for each in ranges for number in each))
 
 
 class Numbers(click.ParamType):
@@ -130,6 +137,7 @@ network_options = apply_options(
     [
         click.option(
             "--network",
+            type=Source(),
             metavar="FILE|URL|NAME",
             help="Network file, folder, address, or short name.  [default: the embedded MNIST network]",
         ),
@@ -230,6 +238,7 @@ atlas_options = apply_options(
 
 detector_option = click.option(
     "--detector",
+    type=Source(),
     metavar="NAME|FILE",
     help="Feature detector of the space.  [default: the official one of vgg, inception]",
 )
@@ -264,9 +273,13 @@ def check_psi(psi):
 
 
 def prepare_folder(path):
-    """Create the output folder and make sure that files can be written there, before any work is done."""
+    """Create the output folder and make sure that files can be written there, before any work is done.
+
+    What a killed command had not finished goes.
+    """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     with tempfile.TemporaryFile(dir=path):
         pass
     return path
@@ -284,6 +297,8 @@ def reports_errors(command):
     @debug_option
     @functools.wraps(command)
     def wrapped(*args, debug=False, **kwargs):
+        prepare_streams()
+        refuse_nan(kwargs)
         said = set()
 
         def failure(text):
@@ -310,6 +325,8 @@ def reports_errors(command):
                 raise failure("out of GPU memory: lower --batch or --max-memory") from None
             except MemoryError:
                 raise failure("out of memory: lower --batch or --max-memory") from None
+            except BrokenPipeError:
+                reader_has_left()
             except OSError as error:
                 raise failure(os_message(error)) from None
             except Exception as error:
@@ -319,6 +336,21 @@ def reports_errors(command):
                 raise failure(f"{name}: unexpected error ({what(error)}); --debug shows the traceback") from None
 
     return wrapped
+
+
+def refuse_nan(values):
+    """Raise a click error for an option that is not a number, which compares as false with every bound.
+
+    Those that have a check of their own before any work are left to it.
+    """
+    for name, value in values.items():
+        if name in CHECKED:
+            continue
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        if any(isinstance(number, float) and math.isnan(number) for number in numbers):
+            context = click.get_current_context()
+            option = next((each for each in context.command.params if each.name == name), None)
+            raise click.BadParameter(f"{name} must be a finite number, not nan", context, option)
 
 
 def one_line(message):

@@ -1,7 +1,6 @@
 """polarity_strip: the same seeds from modes to anti-modes, as a picture or an animation."""
 
 import json
-from pathlib import Path
 
 import click
 import numpy as np
@@ -25,6 +24,7 @@ from cli.options import (
     prepare_folder,
     reports_errors,
 )
+from cli.paths import FilePath
 from cli.progress import with_progress
 from cli.sampling import SamplerMaker, check_sampler, complete
 from dnnlib_compat.util import atomic_output
@@ -53,7 +53,7 @@ volume_options = apply_options(
         click.option(
             "--atlas",
             "atlas_path",
-            type=Path,
+            type=FilePath(),
             metavar="PATH",
             help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
         ),
@@ -71,7 +71,12 @@ volume_options = apply_options(
 @click.option("--seeds", type=IntRanges(), default="0-3", show_default=True, help="Random seeds, e.g. 0,1,4-6.")
 @click.option("--rho", "rhos", type=Numbers(), default="-1,-0.5,0,0.5,1", show_default=True, help="Polarities.")
 @click.option(
-    "--out", type=Path, default="strip.png", show_default=True, metavar="FILE", help="A .png, or .webp or .gif to move."
+    "--out",
+    type=FilePath(),
+    default="strip.png",
+    show_default=True,
+    metavar="FILE",
+    help="A .png, or .webp or .gif to move.",
 )
 @click.option(
     "--duration",

@@ -1,12 +1,13 @@
 """Result lines of metrics as the ecosystem writes them, and intervals over repeats."""
 
-import json
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 import scipy.stats
+
+from dnnlib_compat.line_files import append_lines
 
 DRAWN = ("ess", "distinct", "law_log_volume", "drawn_log_volume")  # of a weighted draw: means of repeats
 
@@ -41,10 +42,7 @@ def result_line(metric, figures, seconds, processes, source, folder, extra):
 
 def append_line(folder, line):
     """Append a record to `metric-NAME.jsonl` in `folder`, as a line of its own whatever a crash may have left there."""
-    with open(Path(folder) / f"metric-{line['metric']}.jsonl", "ab+") as file:
-        file.seek(max(0, file.seek(0, 2) - 1))
-        start = b"" if file.read(1) in (b"", b"\n") else b"\n"
-        file.write(start + json.dumps(line).encode() + b"\n")
+    append_lines(Path(folder) / f"metric-{line['metric']}.jsonl", [line])
 
 
 def mean_and_interval(values, level=0.95):

@@ -2,7 +2,6 @@
 
 import inspect
 import warnings
-from pathlib import Path
 
 import click
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from cli.atlases import cached_atlas
 from cli.options import apply_options
+from cli.paths import FilePath
 from cli.progress import Counted
 from dnnlib_compat.loader import load_network
 from latent_plugins.atlas import open_atlas
@@ -87,7 +87,7 @@ def sampler_choice_options(rho=click.FLOAT):
             click.option(
                 "--atlas",
                 "atlas_path",
-                type=Path,
+                type=FilePath(),
                 metavar="PATH",
                 help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
             ),
@@ -112,7 +112,7 @@ def sampler_choice_options(rho=click.FLOAT):
             click.option(
                 "--weights",
                 "weights_path",
-                type=Path,
+                type=FilePath(),
                 metavar="FILE",
                 help="latentrs, latentga: trained weights; drs, mh, sir, dot: their critic.  [default: the network "
                 "file's discriminator]",

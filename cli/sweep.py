@@ -5,7 +5,6 @@ import io
 import json
 import math
 import warnings
-from pathlib import Path
 
 import click
 import numpy as np
@@ -14,9 +13,11 @@ from cli.evaluation import DRAWN, Run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
+from cli.paths import FilePath
 from cli.report import append_line
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
+from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts, distributed
 from latent_plugins.fingerprint import fingerprint
@@ -29,7 +30,9 @@ AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 @click.option(
     "--metrics", "names", default="fid5k_full,pr5k3_full", show_default=True, metavar="A,B,C", help="Metrics."
 )
-@click.option("--outdir", type=Path, default="sweep", show_default=True, metavar="DIR", help="Where everything goes.")
+@click.option(
+    "--outdir", type=FilePath(), default="sweep", show_default=True, metavar="DIR", help="Where everything goes."
+)
 @evaluation_options
 @sampler_choice_options(rho=Numbers())
 @atlas_options
@@ -128,9 +131,15 @@ def is_row(row):
 
 
 def add_row(path, row):
-    """Add a row to sweep.jsonl; what a crash may have left of another one goes."""
-    with atomic_output(path) as tmp:
-        tmp.write_text("".join(json.dumps(each) + "\n" for each in [*read_rows(path), row]))
+    """Add a row to sweep.jsonl, in place of one of its identity; what a crash may have left of another one goes."""
+    merge_lines(path, [row], row_key, keep_others=False)
+
+
+def row_key(row):
+    """What two rows of one measurement have in common. Raises TypeError for what is no row."""
+    if not is_row(row):
+        raise TypeError("no row of a sweep")
+    return json.dumps(row.get("identity", row), sort_keys=True)
 
 
 def find_row(path, identity):

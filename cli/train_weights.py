@@ -4,14 +4,15 @@ import csv
 import dataclasses
 import sys
 import time
-from pathlib import Path
 
 import click
 import numpy as np
 
 from cli.options import network_options, open_network, prepare_folder, reports_errors
+from cli.paths import FilePath, Source
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
+from dnnlib_compat.locks import folder_locked
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts
 from latent_plugins.reweighting.networks import INPUTS, critic_of
@@ -32,8 +33,8 @@ def number_of(name, help):
 
 @click.command()
 @network_options
-@click.option("--data", required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
-@click.option("--outdir", type=Path, required=True, metavar="DIR", help="Where weights, log and checkpoint go.")
+@click.option("--data", type=Source(), required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
+@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where weights, log and checkpoint go.")
 @click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
@@ -75,24 +76,26 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     steps = steps or schedule.steps
     images = open_data(data, generator)
     critic = own_critic(source) if preset == OWN_CRITIC else None
-    rows = train(
-        generator,
-        images,
-        schedule,
-        outdir=outdir,
-        steps=steps,
-        seed=seed,
-        input=input,
-        snapshot=snapshot,
-        critic=critic,
-    )
-    first = steps_done(outdir)
-    click.echo(f"{len(images)} images, {steps} steps" + (f", of which {first} are done already" if first else ""))
-    try:
-        for _ in shown(logged(rows, outdir / LOG, first), first, steps):
-            pass
-    finally:
-        draw_chart(outdir)
+    waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
+    with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
+        rows = train(
+            generator,
+            images,
+            schedule,
+            outdir=outdir,
+            steps=steps,
+            seed=seed,
+            input=input,
+            snapshot=snapshot,
+            critic=critic,
+        )
+        first = steps_done(outdir)
+        click.echo(f"{len(images)} images, {steps} steps" + (f", of which {first} are done already" if first else ""))
+        try:
+            for _ in shown(logged(rows, outdir / LOG, first), first, steps):
+                pass
+        finally:
+            draw_chart(outdir)
     summarize(outdir / RESULT, network)
 
 

@@ -85,3 +85,6 @@ MAX_DOWNLOAD = 64 << 30
 # Text from a file in a message: enough to recognise a name, too little to fill a terminal.
 MAX_SHOWN = 200
 MAX_MESSAGE = 2_000
+
+# Numbers of one option, such as --seeds: as many Python integers take 400 MB, and their images weeks.
+MAX_NUMBERS = 10_000_000

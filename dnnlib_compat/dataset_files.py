@@ -9,23 +9,37 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import PIL.Image
-
-from dnnlib_compat.archives import check_names
-from dnnlib_compat.errors import DatasetError, reason
+from dnnlib_compat.archives import ENCRYPTED, check_names
+from dnnlib_compat.errors import DatasetError, quoted, reason
 
 CHUNK = 1 << 20
+# What counts as an image, whatever this machine's Pillow was built with: a data set has the same images everywhere.
+EXTENSIONS = (".apng", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png")
+EXTENSIONS += (".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp")
+NAMED = 3  # files that a line about many names
 
 
 class Folder:
-    """The files below a folder, named by their path in it with forward slashes."""
+    """The files below a folder, named by their path in it with forward slashes. Links to folders are followed.
+
+    `loops` are the links that lead back to a folder that they are in, which are not.
+    """
 
     def __init__(self, path):
         self._path = path
-        self.names = set()
-        for parent, _, names in os.walk(path, onerror=_raise):
+        self.names, self.loops = set(), []
+        above = {str(path): {os.path.realpath(path)}}  # of each folder, the folders that it is in
+        for parent, folders, names in os.walk(path, onerror=_raise, followlinks=True):
             prefix = "" if Path(parent) == path else Path(parent).relative_to(path).as_posix() + "/"
             self.names.update(prefix + name for name in names)
+            holders = above.pop(parent)
+            for folder in list(folders):
+                real = os.path.realpath(os.path.join(parent, folder))
+                if real in holders:
+                    folders.remove(folder)
+                    self.loops.append(prefix + folder)
+                else:
+                    above[os.path.join(parent, folder)] = holders | {real}
 
     def open(self):
         return contextlib.nullcontext(self)
@@ -53,7 +67,12 @@ class Zip:
         self._archive = zipfile.ZipFile(path)
         self._lock = threading.Lock()
         check_names(path, self._archive.namelist(), error=DatasetError)
-        self.names = set(self._archive.namelist())
+        self.names, self.loops = set(self._archive.namelist()), []
+        locked = [entry.filename for entry in self._archive.infolist() if entry.flag_bits & ENCRYPTED]
+        if locked:
+            raise DatasetError(
+                f"{path}: encrypted ({quoted(locked[0])} in it); unpack it with its password and give the folder"
+            )
 
     def open(self):
         return zipfile.ZipFile(self._path)
@@ -93,9 +112,18 @@ def _raise(error):
 
 def is_image(name):
     """Whether a file counts as an image: by its extension, unless a part of its path hides it."""
-    if any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")):
-        return False
-    return os.path.splitext(name)[1].lower() in PIL.Image.registered_extensions()
+    return not is_hidden(name) and os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def is_hidden(name):
+    """Whether a part of a file's path hides it."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def several(names):
+    """A few of the names, in words."""
+    names = sorted(names)
+    return ", ".join(map(quoted, names[:NAMED])) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 @contextlib.contextmanager

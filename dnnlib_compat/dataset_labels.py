@@ -31,7 +31,20 @@ def parse_labels(data):
     for position, pair in enumerate(labels):
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise ValueError(f"is malformed (entry {position} of its labels is no [name, label]); {LABELS_FORM}")
-    return dict(labels)
+    return {plain_name(name): _whole(label) for name, label in labels}
+
+
+def plain_name(name):
+    """A file's name with forward slashes and no `./` in front, whatever wrote it."""
+    name = name.replace("\\", "/")
+    while name.startswith("./"):
+        name = name[2:].lstrip("/")
+    return name
+
+
+def _whole(label):
+    """A class that was written as 3.0, as other tools do, as 3; anything else as it is."""
+    return int(label) if type(label) is float and label.is_integer() else label
 
 
 def labels_of(labels, names):
@@ -39,10 +52,11 @@ def labels_of(labels, names):
 
     Raises ValueError, worded as there, if an image has none or they are not all of one kind.
     """
-    missing = next((name for name in names if name not in labels), None)
+    plain = [plain_name(name) for name in names]
+    missing = next((name for name in plain if name not in labels), None)
     if missing is not None:
         raise ValueError(f"has no label for {missing!r}; give every image one")
-    values = [labels[name] for name in names]
+    values = [labels[name] for name in plain]
     for name, value in zip(names, values):
         if isinstance(value, list) != isinstance(values[0], list):
             raise ValueError(f"mixes classes and vectors ({names[0]!r}, {name!r}); label all images in one way")

@@ -4,27 +4,38 @@ import contextlib
 import hashlib
 import json
 import operator
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dnnlib_compat.dataset_files import blaming, is_image, open_source, ordered_map, reader_per_thread
-from dnnlib_compat.dataset_labels import LABELS, LABELS_FORM, labels_of, parse_labels
+from dnnlib_compat.dataset_files import (
+    blaming,
+    is_hidden,
+    is_image,
+    open_source,
+    ordered_map,
+    reader_per_thread,
+    several,
+)
+from dnnlib_compat.dataset_labels import LABELS, LABELS_FORM, labels_of, parse_labels, plain_name
 from dnnlib_compat.errors import DatasetError
 from dnnlib_compat.pictures import channels_of, decode, open_picture
 
 COLOURS = {1: "grayscale", 3: "RGB"}
+COLOUR_SAMPLE = 100  # images that are looked at where nobody says how many channels there should be
 
 
 class ImageDataset:
     """Square images of one size, with labels if asked for, from a folder or a zip (which is never unpacked).
 
-    Every file with an extension that Pillow knows is an image; hidden files are not. Images are sorted by their path
-    in the data set, and the first one says what size and how many channels all have. `resolution`, `channels` and
-    `label_dim` are what the network needs; None takes what the data set has. `max_size` keeps so many images, drawn
-    with `random_seed`; `xflip` appends a mirrored copy of every image that is kept. Without `use_labels`, labels are
-    empty and dataset.json is not looked at.
+    Every file with one of a fixed list of extensions is an image; hidden files are not, and a warning says what else
+    was left out. Images are sorted by their path in the data set, and the first one says what size all have. Where RGB
+    is needed, a data set with any image in colour is RGB; without `channels`, one with most of them. `resolution`,
+    `channels` and `label_dim` are what the network needs; None takes what the data set has. `max_size` keeps so many
+    images, drawn with `random_seed`; `xflip` appends a mirrored copy of every image that is kept. Without `use_labels`,
+    labels are empty and dataset.json is not looked at.
 
     Raises DatasetError when path, first image or labels do not fit; later images are checked when they are read.
     A zip stays open as long as the data set lives.
@@ -49,7 +60,11 @@ class ImageDataset:
         self.name = self.path.resolve().name if self.path.is_dir() else self.path.stem
         self._names = sorted(filter(is_image, self._source.names))
         if not self._names:
-            raise DatasetError(f"{path}: no images found in it; give a folder or zip with files like 00000/img.png")
+            left_out = f" (there are {several(self._others())})" if self._others() else ""
+            raise DatasetError(
+                f"{path}: no images found in it; give a folder or zip with files like 00000/img.png{left_out}"
+            )
+        self._tell_left_out()
         self.resolution, self.channels = self._check_first(resolution, channels)
         self._labels = self._read_labels() if use_labels else None
         self.label_dim = self._check_label_dim(label_dim) if use_labels else 0
@@ -102,12 +117,41 @@ class ImageDataset:
         content = [files, self._kept.tolist(), self.xflip, self.channels, self._labels is not None]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
+    def _others(self):
+        """The files that are neither images nor hidden."""
+        names = self._source.names
+        return [name for name in names if not is_image(name) and not is_hidden(name) and name[-1:] not in ("/", "\\")]
+
+    def _tell_left_out(self):
+        others = [name for name in self._others() if name != LABELS]
+        if others:
+            text = f"{len(others)} file{'s' * (len(others) > 1)} left out of the data set, no images of a known format"
+            warnings.warn(f"{self.path}: {text}: {several(others)}", stacklevel=3)
+        if self._source.loops:
+            text = f"links that lead back to where they are, not followed: {several(self._source.loops)}"
+            warnings.warn(f"{self.path}: {text}", stacklevel=3)
+
+    def _in_colour(self, wanted):
+        """Whether the images are RGB: any of them where that is wanted, else most of some that lie evenly spread."""
+        count, colours, seen = len(self._names), 0, 0
+        for i in range(count) if wanted == 3 else np.unique(np.linspace(0, count - 1, COLOUR_SAMPLE).astype(int)):
+            try:
+                colours += channels_of(open_picture(self._source.read(self._names[i])), 3) == 3
+            except Exception:  # it is named when it is its turn
+                continue
+            seen += 1
+            if colours and wanted == 3:
+                return True
+        return 2 * colours > seen
+
     def _check_first(self, resolution, channels):
         with blaming(self.path, self._names[0]):
             data = self._source.read(self._names[0])
             picture = open_picture(data)
             width, height = picture.size
             found = channels_of(picture, channels)
+        if found == 1 and channels != 1 and self._in_colour(channels):
+            found = 3
         if width != height:
             raise DatasetError(f"{self.path}: images are {width}x{height}, not square: convert the data set to squares")
         if resolution not in (None, width):
@@ -128,7 +172,9 @@ class ImageDataset:
     def _read_labels(self):
         lack = f"{self.path}: a conditional network needs labels"
         if LABELS not in self._source.names:
-            raise DatasetError(f"{lack}, but there is no {LABELS} at the top of the data set; {LABELS_FORM}")
+            nested = [name for name in self._source.names if plain_name(name).endswith(f"/{LABELS}")]
+            there = f", only {several(nested)}: take it and its images to the top" if nested else f"; {LABELS_FORM}"
+            raise DatasetError(f"{lack}, but there is no {LABELS} at the top of the data set{there}")
         with blaming(self.path, LABELS):
             data = self._source.read(LABELS)
         try:

@@ -17,6 +17,8 @@ import click
 import requests
 
 from dnnlib_compat.budgets import MAX_DOWNLOAD
+from dnnlib_compat.completeness import is_whole
+from dnnlib_compat.formats import is_web_page
 
 try:
     import fcntl
@@ -26,6 +28,7 @@ except ImportError:  # Windows: part files are private there, see _part_file
 CHUNK = 1 << 16
 TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
 LONGEST_DELAY = 30
+POINTER = b"version https://git-lfs"  # what stands in the place of a file that Git LFS keeps
 RETRIED_STATUS = {408, 425, 429}
 
 
@@ -135,7 +138,7 @@ def _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep):
         if found is not None:
             return found
         target = folder / f"{digest}_{_safe_name(url)}"
-        _fetch(url, part, target, progress, attempts, sleep, say)
+        _fetch(url, part, target, progress, attempts, sleep, say, checked=sha256 is not None)
         _verify(url, part, sha256)
         _validator_file(part).unlink(missing_ok=True)
         os.replace(part, target)
@@ -245,12 +248,13 @@ def _validator_file(part):
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-def _fetch(url, part, target, progress, attempts, sleep, say):
-    """Fill `part` with the whole file, or raise DownloadError."""
+def _fetch(url, part, target, progress, attempts, sleep, say, checked):
+    """Fill `part` with the whole file, or raise DownloadError. checked: whether a checksum will be compared."""
     remedy = f"download it elsewhere and name that file instead, or place it at {target}"
     for attempt in range(1, attempts + 1):
         try:
-            return _attempt(url, part, remedy, progress)
+            _attempt(url, part, remedy, progress, checked)
+            return
         except _TransientError as error:
             if attempt == attempts:
                 raise DownloadError(f"{url}: {error} ({attempts} attempts); try again later, or {remedy}") from error
@@ -259,14 +263,15 @@ def _fetch(url, part, target, progress, attempts, sleep, say):
             sleep(delay)
 
 
-def _attempt(url, part, remedy, progress):
+def _attempt(url, part, remedy, progress, checked):
     """Make one request and write its answer to `part`. Raises _TransientError or DownloadError."""
     offset = _size(part)
     try:
         with requests.get(url, headers=_headers(part, offset), stream=True, timeout=TIMEOUT) as answer:
             start, total = _judge(url, answer, offset, remedy)
             if start is not None:
-                return _save(url, answer, part, start, total, remedy, progress)
+                _save(url, answer, part, start, total, remedy, progress)
+                return _recognise(url, part, total, remedy, checked)
     except requests.exceptions.SSLError as error:
         raise _TransientError("no trusted connection (a proxy between, or outdated certificates)") from error
     except requests.Timeout as error:
@@ -281,7 +286,7 @@ def _attempt(url, part, remedy, progress):
     # The server cannot go on from this part: it holds another version or more than the file. From the start, then,
     # which asks for no range and so cannot come here again.
     _drop_contents(part)
-    return _attempt(url, part, remedy, progress)
+    return _attempt(url, part, remedy, progress, checked)
 
 
 def _headers(part, offset):
@@ -337,8 +342,10 @@ def _save(url, answer, part, start, total, remedy, progress):
     # The first bytes are looked at before the file is opened: a proxy's page must not cost an earlier part.
     chunk = next(chunks, b"")
     if start == 0:
-        if chunk[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+        if is_web_page(chunk[:512]):
             raise _web_page(url, remedy)
+        if chunk.startswith(POINTER):
+            raise DownloadError(f"{url}: the server sent a Git LFS pointer, not the file; {remedy}")
         _validator_file(part).write_text(_validator(answer.headers), encoding="utf-8")
     limit = largest_download()
     if total is not None and total > limit:
@@ -361,6 +368,26 @@ def _save(url, answer, part, start, total, remedy, progress):
         raise _TransientError(f"{size} bytes came of a file of {total}")
     if total is not None and size < total:
         raise _TransientError(f"the connection ended after {size} of {total} bytes")
+
+
+def _recognise(url, part, total, remedy, checked):
+    """Raise for a file that is not whole, or of which nobody can tell: it must not enter the cache.
+
+    Lengths and checksums tell, and so does the content of the known kinds. A connection that ends early looks like the
+    end of the file where the server has told no length.
+    """
+    whole = is_whole(part)
+    if whole is False and total is None:
+        raise _TransientError(f"the file ended early, after {_size(part)} bytes; the server told no length")
+    if whole is False:
+        _drop_contents(part)
+        raise DownloadError(f"{url}: the file on the server is cut short or damaged ({total} bytes); {remedy}")
+    if whole is None and total is None and not checked:
+        _drop_contents(part)
+        raise DownloadError(
+            f"{url}: the server does not tell how long the file is, and its content is of no kind that tells its end, "
+            f"so it may be cut short; {remedy}"
+        )
 
 
 def largest_download():

@@ -230,15 +230,20 @@ class ForeignGenerator(Generator):
         """The 3×3 transform buffer of the file's synthesis network, or None."""
         return getattr(getattr(self.network.synthesis, "input", None), "transform", None)
 
-    def mapping(self, z, c, truncation_psi=1, truncation_cutoff=None):
-        """ws [N, num_ws, w_dim] of z [N, z_dim] and c [N, c_dim]. Raises ValueError where it cannot truncate."""
+    def mapping(self, z, c, truncation_psi=1, truncation_cutoff=None, update_emas=False):
+        """ws [N, num_ws, w_dim] of z [N, z_dim] and c [N, c_dim]. Raises ValueError where it cannot truncate.
+
+        `update_emas` is passed on where it says something and the file's code takes it, here and in `synthesis`.
+        """
         kwargs = {"truncation_psi": truncation_psi, "truncation_cutoff": truncation_cutoff}
         for name, neutral in (("truncation_psi", 1), ("truncation_cutoff", None)):
             if name not in self.accepted and kwargs.pop(name) != neutral:
                 raise ValueError(f"the mapping network of this file takes no {name}")
+        if update_emas and accepts(self.network.mapping, "update_emas"):
+            kwargs["update_emas"] = True
         return self.call(self.network.mapping, z, c, **kwargs)
 
-    def synthesis(self, ws, noise_mode="const", force_fp32=True, **kwargs):
+    def synthesis(self, ws, noise_mode="const", force_fp32=True, update_emas=False, **kwargs):
         """Images [N, img_channels, img_resolution, img_resolution] of ws [N, num_ws, w_dim].
 
         The options are passed on where the file's code takes them. `force_fp32` False is for GPUs; CPUs compute in
@@ -248,6 +253,8 @@ class ForeignGenerator(Generator):
             kwargs["noise_mode"] = noise_mode
         if "force_fp32" in self.accepted:
             kwargs["force_fp32"] = force_fp32 or ws.device.type == "cpu"
+        if update_emas and accepts(self.network.synthesis, "update_emas"):
+            kwargs["update_emas"] = True
         images = self.call(self.network.synthesis, ws, **kwargs)
         if not isinstance(images, torch.Tensor) or images.ndim != 4:
             raise NetworkFileError(f"the synthesis network of this file returns a {type(images).__name__}, not images")

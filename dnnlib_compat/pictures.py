@@ -10,11 +10,16 @@ GRAY_MODES = {"1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 PALETTE_MODES = {"P", "PA"}
 
 
+# The formats that are opened, the usual ones tried first; not EPS, for which Pillow would start a program. MPO is what
+# cameras write as JPEG.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "TGA", "JPEG2000")
+
+
 @functools.cache
 def _formats():
-    """The formats that are opened, the usual ones tried first; not EPS, for which Pillow would start a program."""
+    """Those of FORMATS that this machine's Pillow knows."""
     PIL.Image.init()
-    return sorted(set(PIL.Image.ID) - {"EPS"}, key=lambda name: (name not in ("PNG", "JPEG"), PIL.Image.ID.index(name)))
+    return [name for name in FORMATS if name in PIL.Image.ID]
 
 
 def open_picture(data):

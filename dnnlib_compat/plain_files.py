@@ -2,7 +2,7 @@
 
 Two containers hold the same: `.npz` (NumPy's, compressed) and `.safetensors` (with the optional package safetensors).
 The entry `config` is JSON with the family's short name and the keyword arguments of its class; tensors stand under
-`state/` and their name in the state dict.
+`state/` and their name in the state dict. The entry `checksum` is compared when the file is read.
 """
 
 import contextlib
@@ -11,12 +11,13 @@ import json
 import numpy as np
 import torch
 
+from dnnlib_compat import checksums
 from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.assemble import assemble, empty_network, misfits, refuse
 from dnnlib_compat.budgets import MAX_ENTRIES, MAX_JSON, MORE
 from dnnlib_compat.errors import NetworkFileError, quoted, reading, reason, shown
 from dnnlib_compat.families import FAMILIES
-from dnnlib_compat.util import atomic_output
+from dnnlib_compat.util import SHORT_WRITE, atomic_output
 
 SAFE_TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # as safetensors names them
 
@@ -30,16 +31,22 @@ def write_npz(network, path, dtype=None):
     """
     arrays = {f"state/{name}": tensor.numpy() for name, tensor in stored_tensors(network, dtype).items()}
     with atomic_output(path) as tmp, open(tmp, "wb") as file:
-        np.savez_compressed(file, config=np.array(config_of(network)), **arrays)
+        checksums.write_npz(file, dict(config=np.array(config_of(network)), **arrays), compress=True)
 
 
 def write_safetensors(network, path):
     """Store a generator as `.safetensors`. Raises ImportError without the package, ValueError as `write_npz`."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {f"state/{name}": tensor for name, tensor in stored_tensors(network, None).items()}
+    config = config_of(network)
+    metadata = {"config": config, checksums.ENTRY: checksums.checksum(tensors, config)}
     with atomic_output(path) as tmp:
-        save_file(tensors, tmp, metadata=dict(config=config_of(network)))
+        try:
+            save_file(tensors, tmp, metadata=metadata)
+        except SafetensorError as error:  # how it words what the system says
+            raise OSError(f"{path}: {SHORT_WRITE} ({reason(error)})") from None
 
 
 def config_of(network):
@@ -70,20 +77,28 @@ def read_npz(path):
         family, kwargs = parse_config(arrays.text("config", MAX_JSON), path)
         shapes = {name[6:]: arrays.shapes[name][0] for name in arrays.shapes if name.startswith("state/")}
         refuse(misfits(empty_network(family, kwargs, path).state_dict(), shapes), family, path)
-        tensors = {name: torch.from_numpy(arrays.read(f"state/{name}")) for name in shapes}
+        named = [name for name in ("config", checksums.ENTRY) if name in arrays] + [f"state/{name}" for name in shapes]
+        found = checksums.check_npz({name: arrays.read(name) for name in named})
+        tensors = {name: torch.from_numpy(found[f"state/{name}"]) for name in shapes}
     return assemble(family, kwargs, tensors, path)
 
 
 def read_safetensors(path):
     """The generator stored by `write_safetensors`. Raises NetworkFileError as `read_npz`, or without the package."""
     with open_safetensors(path) as file:
-        config = (file.metadata() or {}).get("config", "")
+        metadata = file.metadata() or {}
+        surplus = [name for name in metadata if name not in ("config", checksums.ENTRY, "format")]
+        if surplus:
+            raise NetworkFileError(f"{path}: damaged, or not written by convert (it has an entry {quoted(surplus[0])})")
+        config = metadata.get("config", "")
         family, kwargs = parse_config(config, path)
         names = [name for name in file.keys() if name.startswith("state/")]
         shapes = {name[6:]: file.get_slice(name).get_shape() for name in names}
         check_types(file, path)
         refuse(misfits(empty_network(family, kwargs, path).state_dict(), shapes), family, path)
-        tensors = {name[6:]: file.get_tensor(name) for name in names}
+        tensors = {name: file.get_tensor(name) for name in names}
+        checksums.check(metadata.get(checksums.ENTRY), tensors, config)
+    tensors = {name[6:]: tensors[name] for name in names}
     return assemble(family, kwargs, tensors, path)
 
 

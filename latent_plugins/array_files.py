@@ -1,7 +1,7 @@
 """Files of plain arrays and a JSON header (`.npz`): no code, no pickle.
 
 Arrays stand under the part that they belong to, such as `weights/out.bias`; the header's `format` tells what the file
-is. The same content gives the same bytes.
+is. The same content gives the same bytes; a checksum of all of it is compared when the file is read.
 """
 
 import json
@@ -12,6 +12,7 @@ import torch
 
 from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.budgets import MAX_JSON
+from dnnlib_compat.checksums import check_npz, write_npz
 from dnnlib_compat.errors import quoted, reason
 from dnnlib_compat.formats import check_regular
 from dnnlib_compat.util import atomic_output
@@ -21,13 +22,14 @@ SLACK = 1 << 20  # bytes that headers and directories may take
 
 def write_arrays(path, header, parts):
     """Write a JSON header (with its `format`) and {part: {name: tensor}} as `.npz`, atomically."""
-    arrays = {
+    arrays = dict(header=np.array(json.dumps(header)))
+    arrays |= {
         f"{part}/{name}": tensor.detach().cpu().numpy()
         for part, tensors in parts.items()
         for name, tensor in tensors.items()
     }
     with atomic_output(path) as tmp, open(tmp, "wb") as file:
-        np.savez(file, header=np.array(json.dumps(header)), **arrays)
+        write_npz(file, arrays)
 
 
 def read_arrays(path, wanted, *, error, what):
@@ -39,10 +41,10 @@ def read_arrays(path, wanted, *, error, what):
     with open_arrays(path, error=error) as file:
         if file.size > 2 * os.path.getsize(path) + SLACK:
             raise error(f"{path}: damaged, its arrays are packed, which `write_arrays` does not do")
-        for key in file.shapes:
+        for key, array in check_npz({name: file.read(name) for name in file.shapes}).items():
             part, slash, name = key.partition("/")
             if slash:
-                parts.setdefault(part, {})[name] = torch.from_numpy(file.read(key)).clone()  # in torch's own memory
+                parts.setdefault(part, {})[name] = torch.from_numpy(array).clone()  # in torch's own memory
     return header, parts
 
 

@@ -1,9 +1,9 @@
 """Atlas: candidates and the singular values of the map at each of them, on disk.
 
 An atlas is a folder: `atlas.json` (what was computed, of which network) and one `.npy` file of float32 singular values
-[rows, top_k] a shard; of the methods `hybrid` and `amortized` [rows, 2], the predicted log-volume and its standard
-deviation, with the predictor (`predictor.npz`) and the spectra that it learned from (`labels-….npy`) beside them.
-Latents are not stored: candidate i is a pure function of the atlas seed and i.
+[rows, top_k] a shard, with a checksum behind it; of the methods `hybrid` and `amortized` [rows, 2], the predicted
+log-volume and its standard deviation, with the predictor (`predictor.npz`) and the spectra that it learned from
+(`labels-….npy`) beside them. Latents are not stored: candidate i is a pure function of the atlas seed and i.
 """
 
 import math
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from dnnlib_compat.array_archives import open_arrays
-from dnnlib_compat.errors import reason
 from latent_plugins import atlas_build
 from latent_plugins.atlas_settings import AtlasError, candidates, make_settings, read_settings, shard_files
 from latent_plugins.fingerprint import fingerprint
@@ -116,19 +115,21 @@ class Atlas:
 def build(generator, path, settings, *, min_spearman=atlas_build.MIN_SPEARMAN):
     """Compute what is missing of the atlas at `path` and return it opened.
 
-    Goes on where an interrupted build stopped. min_spearman: the least rank correlation on held-out latents that a
+    Goes on where an interrupted build stopped, computes anew what is damaged, and waits while another process builds
+    there. min_spearman: the least rank correlation on held-out latents that a
     predictor must reach. Raises AtlasError when the folder holds an atlas with other settings, or the predictor is too
     poor.
     """
-    settings = atlas_build.claim(path, settings)
-    atlas_build.write_basis(generator, path, settings)
-    for shard in atlas_build.missing_labels(generator, path, settings):
-        atlas_build.write_labels(generator, path, settings, shard)
-    atlas_build.write_predictor(generator, path, settings)
-    atlas_build.check_predictor(path, settings, min_spearman)
-    for shard in atlas_build.missing_shards(path, settings):
-        atlas_build.write_shard(generator, path, settings, shard)
-    return open_atlas(path)
+    with atlas_build.building(path, settings) as settings:
+        atlas_build.remove_damaged(generator, path, settings)
+        atlas_build.write_basis(generator, path, settings)
+        for shard in atlas_build.missing_labels(generator, path, settings):
+            atlas_build.write_labels(generator, path, settings, shard)
+        atlas_build.write_predictor(generator, path, settings)
+        atlas_build.check_predictor(path, settings, min_spearman)
+        for shard in atlas_build.missing_shards(path, settings):
+            atlas_build.write_shard(generator, path, settings, shard)
+        return open_atlas(path)
 
 
 def open_atlas(path):
@@ -146,16 +147,8 @@ def open_atlas(path):
         done = len(shards) - len(missing)
         raise AtlasError(f"{path}: unfinished ({done} of {len(shards)} shards); run build_atlas again to go on")
     parts = {label: [] for label in settings.classes or (None,)}
-    for name, label, start, stop in shards:
-        try:
-            rows = np.load(path / name, allow_pickle=False)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # NumPy raises many kinds on damaged files
-            raise AtlasError(f"{path / name}: damaged ({reason(error)}); remove it and run build_atlas again") from None
-        if rows.shape != (stop - start, 2 if settings.predicted else settings.top_k) or rows.dtype != np.float32:
-            raise AtlasError(f"{path / name}: damaged (its shape is {rows.shape}); remove it and run build_atlas again")
-        parts[label].append(rows)
+    for shard in shards:
+        parts[shard[1]].append(atlas_build.read_shard(path, settings, shard))
     return Atlas(path, {label: np.concatenate(rows) for label, rows in parts.items()}, settings=settings)
 
 

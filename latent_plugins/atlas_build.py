@@ -1,20 +1,26 @@
 """Computing an atlas, shard by shard.
 
 Every file is written under a temporary name and renamed, so that a build can stop anywhere and go on later; since the
-shards and the rows computed together are fixed at the start, the result is the same to the last byte.
+shards and the rows computed together are fixed at the start, the result is the same to the last byte. Every file
+carries a checksum: a build computes anew what is damaged, everybody else names it.
 """
 
+import contextlib
 import dataclasses
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from dnnlib_compat.errors import reading
-from dnnlib_compat.util import atomic_output
+from dnnlib_compat.checksums import ChecksumError, read_npy, sealed_json, write_npy
+from dnnlib_compat.errors import reading, what
+from dnnlib_compat.locks import folder_locked
+from dnnlib_compat.util import atomic_output, is_leftover, remove_leftovers
 from latent_plugins.atlas_settings import (
     BASIS_LABELS,
+    FORMAT,
     WITH_BASIS,
     AtlasError,
     candidates,
@@ -25,7 +31,7 @@ from latent_plugins.atlas_settings import (
 )
 from latent_plugins.defaults import OVERSAMPLE, default_method
 from latent_plugins.importance.weights import log_volume
-from latent_plugins.predictor import fit, load_predictor, predictor_inputs
+from latent_plugins.predictor import PredictorError, fit, load_predictor, predictor_inputs
 from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.spectrum import spectrum
 from latent_plugins.spectrum.shared import basis_of, mean_metric
@@ -34,11 +40,74 @@ BASIS_FILE = "basis.npy"
 PREDICTOR_FILE = "predictor.npz"
 BESIDE = 1 << 60  # turns the seed of the candidates into that of the latents that something is learned from
 MIN_SPEARMAN = 0.85
+AGAIN = "run build_atlas again, which computes it anew"
 
 
 def missing_shards(path, settings):
     """The entries of `shard_files` that are not there yet."""
     return [shard for shard in shard_files(settings) if not (Path(path) / shard[0]).exists()]
+
+
+def read_rows(path, settings, rows=None, columns=None):
+    """The array float32 [rows, columns] in a file of an atlas; None: any number of them.
+
+    Raises AtlasError when it is damaged, OSError when it cannot be read.
+    """
+    with reading(path, AtlasError):
+        try:
+            found = read_npy(path, required=settings.format == FORMAT)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # NumPy raises many kinds on damaged files
+            text = str(error) if isinstance(error, ChecksumError) else what(error)
+            raise AtlasError(f"{path}: damaged ({text}); {AGAIN}") from None
+        wanted = (rows or len(found), columns or found.shape[-1]) if found.ndim == 2 else None
+        if found.dtype != np.float32 or found.shape != wanted:
+            raise AtlasError(f"{path}: damaged (its shape is {found.shape}); {AGAIN}")
+        return found
+
+
+def read_shard(path, settings, shard):
+    """The rows of an entry of `shard_files`. Raises AtlasError when it is damaged, OSError when it is not there."""
+    name, _, start, stop = shard
+    return read_rows(Path(path) / name, settings, stop - start, 2 if settings.predicted else settings.top_k)
+
+
+def remove_damaged(generator, path, settings):
+    """Remove what is damaged in the folder of an atlas, with a warning, so that a build computes it anew."""
+    path = Path(path)
+    if settings.method in WITH_BASIS:
+        _remove_if(AtlasError, path / BASIS_FILE, lambda: read_basis(path, settings))
+    if settings.predicted:
+        _remove_if(PredictorError, path / PREDICTOR_FILE, lambda: load_predictor(path / PREDICTOR_FILE))
+    if settings.predicted and not (path / PREDICTOR_FILE).exists():
+        labels = label_settings(generator, settings)
+        for shard in label_shards(generator, settings):
+            _remove_if(AtlasError, path / shard[0], lambda shard=shard: read_shard(path, labels, shard))
+    for shard in shard_files(settings):
+        _remove_if(AtlasError, path / shard[0], lambda shard=shard: read_shard(path, settings, shard))
+
+
+def _remove_if(error, file, read):
+    try:
+        if file.exists():
+            read()
+    except error as problem:
+        warnings.warn(f"{str(problem).removesuffix(AGAIN)} it is computed anew", stacklevel=3)
+        file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def building(path, settings, waiting=None):
+    """Hold the folder of an atlas for a build; yields its settings, as `claim`.
+
+    Another build of the same folder goes first, and `waiting()` is called; what it has computed is there then.
+    """
+    check_claim(path, settings)
+    Path(path).mkdir(parents=True, exist_ok=True)
+    with folder_locked(path, waiting):
+        remove_leftovers(path)
+        yield claim(path, settings)
 
 
 def label_settings(generator, settings):
@@ -90,8 +159,7 @@ def write_predictor(generator, path, settings, *, watch=iter):
     inputs, volumes = [], []
     for name, label, start, stop in label_shards(generator, settings):
         inputs.append(inputs_of(generator, settings, labels, label, start, stop, basis))
-        with reading(Path(path) / name, AtlasError):
-            volumes.append(log_volume(np.load(Path(path) / name, allow_pickle=False)))
+        volumes.append(log_volume(read_shard(path, labels, (name, label, start, stop))))
     # Classes take turns, so that each has its part of what is held out.
     order = np.argsort(np.concatenate([np.arange(len(part)) for part in volumes]), kind="stable")
     predictor, found = fit(torch.cat(inputs)[order], np.concatenate(volumes)[order], seed=settings.seed, watch=watch)
@@ -200,8 +268,7 @@ def read_basis(path, settings):
     """The basis of an atlas, or None where its method has none."""
     if settings.method not in WITH_BASIS:
         return None
-    with reading(Path(path) / BASIS_FILE, AtlasError):
-        return torch.tensor(np.load(Path(path) / BASIS_FILE, allow_pickle=False))
+    return torch.tensor(read_rows(Path(path) / BASIS_FILE, settings))
 
 
 def write_basis(generator, path, settings):
@@ -211,9 +278,9 @@ def write_basis(generator, path, settings):
 
 
 def save_array(path, array):
-    """Write an array as `.npy`, atomically."""
+    """Write an array as `.npy` with its checksum, atomically."""
     with atomic_output(path) as tmp, open(tmp, "wb") as file:
-        np.save(file, array)
+        write_npy(file, array)
 
 
 def claim(path, settings):
@@ -222,30 +289,40 @@ def claim(path, settings):
     Raises AtlasError when the folder holds an atlas with other settings, or other files.
     """
     path = Path(path)
-    header = path / "atlas.json"
-    if header.exists():
+    existing = check_claim(path, settings)
+    if existing is None:
+        path.mkdir(parents=True, exist_ok=True)
+        write_settings(path, settings)
+        return settings
+    if existing.differences(settings):
+        return more_labels(path, existing, settings)
+    # Where the detector comes from is the user's to say, not the folder's.
+    return dataclasses.replace(existing, detector=settings.detector)
+
+
+def check_claim(path, settings):
+    """The settings of the atlas that is in a folder already, None where there is none. Raises AtlasError as `claim`."""
+    path = Path(path)
+    if (path / "atlas.json").exists():
         existing = read_settings(path)
         differing = existing.differences(settings)
-        if differing == ["labels"] and extensible(path, existing, settings):
-            return more_labels(path, existing, settings)
-        if differing:
+        if differing and not (differing == ["labels"] and extensible(path, existing, settings)):
             name = differing[0]
             raise AtlasError(
                 f"{path} holds an atlas with another {name} ({getattr(existing, name)}, wanted "
                 f"{getattr(settings, name)}): choose another folder, or remove this one"
             )
-        # Where the detector comes from is the user's to say, not the folder's.
-        return dataclasses.replace(existing, detector=settings.detector)
-    if path.exists() and any(path.iterdir()):
+        return existing
+    if path.exists() and any(not is_leftover(file.name) for file in path.iterdir()):
         raise AtlasError(f"{path} is a folder with other files in it: choose an empty or a new one")
-    path.mkdir(parents=True, exist_ok=True)
-    write_settings(path, settings)
-    return settings
+    return None
 
 
 def write_settings(path, settings):
+    fields = dataclasses.asdict(settings)
+    fields = sealed_json(fields) if settings.format == FORMAT else fields
     with atomic_output(Path(path) / "atlas.json") as tmp:
-        tmp.write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n")
+        tmp.write_text(json.dumps(fields, indent=1) + "\n")
 
 
 def extensible(path, existing, settings):
@@ -256,12 +333,15 @@ def extensible(path, existing, settings):
 
 def more_labels(path, existing, settings):
     """Go on with more labels, where no volume has been predicted yet: what is complete stays."""
+    settings = dataclasses.replace(settings, format=existing.format)
     full = shard_rows(dataclasses.replace(settings, method="exact"))
     stale = []
     for file in Path(path).glob("labels-*.npy"):
-        with reading(file, AtlasError):
-            if len(np.load(file, mmap_mode="r")) < full:
+        try:
+            if len(read_rows(file, settings, None, settings.top_k)) < full:
                 stale.append(file)
+        except AtlasError:  # it is computed anew
+            stale.append(file)
     stale.append(Path(path) / PREDICTOR_FILE)
     if existing.labels < BASIS_LABELS:
         stale.append(Path(path) / BASIS_FILE)

@@ -9,6 +9,7 @@ import torch
 
 from dnnlib_compat.arguments import is_number, is_whole
 from dnnlib_compat.budgets import MAX_CANDIDATES, MAX_CLASSES, MAX_JSON, MAX_SHARDS, MAX_SIZE, MORE
+from dnnlib_compat.checksums import unsealed_json
 from dnnlib_compat.detectors import file_digest, load_detector
 from dnnlib_compat.errors import quoted, reading, shown
 from dnnlib_compat.formats import check_regular
@@ -38,12 +39,14 @@ from latent_plugins.spectrum import METHODS
 from latent_plugins.spectrum.compiled import CompiledMap
 from latent_plugins.spectrum.precision import PRECISIONS
 
-FORMAT = 1
+FORMAT = 2  # 1 was without checksums
+READABLE = (1, FORMAT)
 # Rows of a shard: what an interruption loses at most. Pixels cost a thousand times what styles and predictions do. Part
 # of the format.
 CHEAP_SHARD_ROWS, SHARD_ROWS = 1000, 50
 
-HOW = ("max_memory", "compile", "detector")  # settings that say how numbers are computed, not which
+# Settings that say how numbers are computed and kept, not which.
+HOW = ("max_memory", "compile", "detector", "format")
 PREDICTED = ("hybrid", "amortized")  # methods whose volumes a predictor gives
 WITH_BASIS = ("shared", "hybrid")
 WITH_RADIUS = ("uniform", "ball")  # base measures
@@ -317,8 +320,9 @@ def parse_settings(data, path):
     fields = json.loads(data)
     if not isinstance(fields, dict):
         raise AtlasError(f"damaged (it holds a {type(fields).__name__}, not settings)")
-    if fields.get("format") != FORMAT:
+    if fields.get("format") not in READABLE:
         raise AtlasError(f"{path}: an atlas of format {quoted(fields.get('format'))}, this version reads {FORMAT}")
+    fields = unsealed_json(fields, required=fields["format"] == FORMAT)
     known = {field.name: field for field in dataclasses.fields(AtlasSettings)}
     unknown = [name for name in fields if name not in known]
     if unknown:

@@ -6,6 +6,7 @@ from latent_plugins.samplers.keys import latent_keys
 from latent_plugins.truncation import by_truncation
 
 SIZES = ("z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels")
+MADE_OF = ("init_args", "init_kwargs")  # what official code builds another network of the same kind from
 
 
 def attach(generator, sampler):
@@ -42,7 +43,27 @@ class Source:
         return self.sampler.draw(latent_keys(z), c if self.c_dim else None)
 
 
-class AttachedMapping(torch.nn.Module):
+class Delegate(torch.nn.Module):
+    """A module whose parameters and buffers have the names that they have in the network behind it.
+
+    So official code finds and copies them by name, in both directions, and a state dict fits either. Subclasses give
+    the `network`.
+    """
+
+    def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+        return self.network.named_parameters(prefix, recurse, remove_duplicate)
+
+    def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
+        return self.network.named_buffers(prefix, recurse, remove_duplicate)
+
+    def state_dict(self, *args, **kwargs):
+        return self.network.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args, **kwargs):
+        return self.network.load_state_dict(*args, **kwargs)
+
+
+class AttachedMapping(Delegate):
     """The mapping network behind a Source. Whatever else is asked of it (w_avg, num_ws, …), the network answers."""
 
     def __init__(self, mapping, source):
@@ -63,24 +84,30 @@ class AttachedMapping(torch.nn.Module):
         return drawn_through(self.network, self.source(z, c), z, c, truncation_psi, options)
 
 
-class AttachedGenerator(torch.nn.Module):
+class AttachedGenerator(Delegate):
     """A generator whose `forward` and `mapping` draw through a sampler.
 
     The bytes of a row of z are hashed to a seed, and the network gets the sampler's latent for that seed and label: the
     same z gives the same image in every batch, and Gaussian z give independent draws of the sampler. Latents of a
     sampler that truncates keep their own psi. Nothing flows back to z, and images are no continuous function of it:
     interpolation and projection need the generator itself.
-    `generator` is the network; it moves, freezes and is copied with this module.
+    `generator` is the network; it moves, freezes and is copied with this module, which gives its parameters and buffers
+    by its names, and its `init_kwargs` where it has some.
     """
 
     def __init__(self, generator, sampler):
         super().__init__()
         self.generator, self.source = generator, Source(sampler, generator.c_dim)
-        for name in SIZES:
+        for name in (*SIZES, *MADE_OF):
             if hasattr(generator, name):
                 setattr(self, name, getattr(generator, name))
         if hasattr(generator, "mapping"):
             self.mapping = AttachedMapping(generator.mapping, self.source)
+
+    @property
+    def network(self):
+        """The generator, as `Delegate` asks for it."""
+        return self.generator
 
     @property
     def synthesis(self):

@@ -1,9 +1,15 @@
 """True volumes of a few candidates of an atlas whose volumes were predicted."""
 
+import errno
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.checksums import check_npz, write_npz
+from dnnlib_compat.errors import reason
+from dnnlib_compat.locks import folder_locked
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_build import computed_volumes
 from latent_plugins.importance.resampling import systematic
@@ -57,19 +63,30 @@ def corrected(generator, atlas, volume, rho, n, label=None):
 
 
 def read_known(path):
-    """{candidate: log-volume} of the cache; empty when there is none or it is damaged."""
+    """{candidate: log-volume} of the cache; empty when there is none or, with a warning, when it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(zip(file["index"].tolist(), file["volume"].tolist()))
-    except Exception:  # whatever is wrong with a cache, its content can be computed again
+        with open_arrays(path) as file:
+            arrays = check_npz({name: file.read(name) for name in file.shapes})
+        index, volume = arrays["index"], arrays["volume"]
+        if index.dtype.kind != "i" or volume.dtype != np.float64 or index.shape != volume.shape or index.ndim != 1:
+            raise ValueError("its arrays are no table of candidates")
+        return dict(zip(index.tolist(), volume.tolist()))
+    except FileNotFoundError:
+        return {}
+    except Exception as error:  # whatever is wrong with a cache, its content can be computed again
+        text = reason(error).removeprefix(f"{path}: ")
+        warnings.warn(f"{path}: damaged, its volumes are computed again ({text})", stacklevel=2)
         return {}
 
 
 def write_known(path, known):
-    """Write the cache, unless the folder is not ours to write."""
-    index = sorted(known)
+    """Add to the cache, beside what others have added meanwhile, unless the folder is not ours to write."""
     try:
-        with atomic_output(path) as tmp, open(tmp, "wb") as file:
-            np.savez(file, index=np.array(index), volume=np.array([known[i] for i in index]))
-    except PermissionError:
-        pass
+        with folder_locked(Path(path).parent):
+            known = read_known(path) | known if Path(path).exists() else known
+            index = sorted(known)
+            with atomic_output(path) as tmp, open(tmp, "wb") as file:
+                write_npz(file, dict(index=np.array(index), volume=np.array([known[i] for i in index])))
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise

@@ -13,6 +13,7 @@ import scipy.stats
 import torch
 from conftest import ROOT, small_stylegan2
 
+from dnnlib_compat.checksums import write_npy
 from dnnlib_compat.plain_files import write_npz
 from latent_plugins import atlas_build as atlases
 from latent_plugins.atlas import Atlas, build, open_atlas
@@ -149,7 +150,8 @@ def test_damaged_atlases_are_named(tmp_path, tiny):
         shard.write_bytes(damage)
         with pytest.raises(AtlasError, match="shard00000.npy: damaged"):
             open_atlas(tmp_path / "a")
-    np.save(shard, np.zeros((10, 3), np.float32))
+    with open(shard, "wb") as file:
+        write_npy(file, np.zeros((10, 3), np.float32))
     with pytest.raises(AtlasError, match="its shape is .10, 3.*run build_atlas again"):
         open_atlas(tmp_path / "a")
     for damage in ("{", "[]", "{}", json.dumps(dict(json.loads(text), surprise=1)), json.dumps(dict(format=99))):

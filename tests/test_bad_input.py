@@ -88,7 +88,10 @@ GEN_CASES = [
     ("--network=conditional.pkl", "give --class, a number from 0 to 2"),
     ("--network=conditional.pkl --class=3", "class 3 is out of range"),
     ("--network=conditional.pkl --class=-1", "class -1 is out of range"),
-    ("--network=good.pkl --class=0", "this network is unconditional"),
+    ("--network=", "Invalid value for '--network': it is empty"),
+    ("--rotate=nan", "rotate must be a finite number, not nan"),
+    ("--seeds=0-8000000,0-8000000,0-8000000", "more than ten million numbers"),
+    ("--projected-w=w.npz --sampler=magnet", "--projected-w has styles of its own; leave out --sampler"),
     ("--network=conditional.pkl --class=x", "'x' is no number, and this network's 3 classes have no names"),
     # numbers
     ("--seeds=5-1", "the range 5-1 runs backwards; write 1-5"),

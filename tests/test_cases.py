@@ -183,10 +183,7 @@ def test_safetensors_of_the_hub_are_read_like_its_pytorch_file(cases, tmp_path):
 
 # --- reports: data sets -----------------------------------------------------------------------------------------------
 
-LATER = pytest.mark.xfail(strict=False, reason="data sets are not read this way yet")
 
-
-@LATER
 def test_one_real_image_is_too_few_for_the_unbiased_distance(cases):
     data = f"--data={cases / 'reports' / 'one.zip'}"
     options = [data, "--metrics=fid_unbiased200_full", "--allow-singular", "--detector=mnist-classifier"]
@@ -195,18 +192,15 @@ def test_one_real_image_is_too_few_for_the_unbiased_distance(cases):
     assert "unexpected error" not in result.output and "image" in result.output
 
 
-@LATER
 def test_files_that_are_no_images_are_left_out(cases):
     assert len(ImageDataset(cases / "reports" / "pdf.zip")) == 3
 
 
-@LATER
 def test_a_gray_image_first_does_not_make_a_data_set_gray(cases):
     assert ImageDataset(cases / "reports" / "gray_first_rgb.zip", channels=3).image(0).shape[0] == 3
     assert ImageDataset(cases / "reports" / "gray_first_rgb.zip").image(1).shape[0] == 3
 
 
-@LATER
 def test_a_link_to_a_folder_inside_a_data_set_is_followed_or_named(tmp_path, cases, recwarn):
     import PIL.Image
 
@@ -218,14 +212,12 @@ def test_a_link_to_a_folder_inside_a_data_set_is_followed_or_named(tmp_path, cas
     assert len(ImageDataset(tmp_path / "set")) == 9 or any("link" in str(each.message) for each in recwarn)
 
 
-@LATER
 @pytest.mark.parametrize("name", ["lab_win.zip", "lab_float.zip"])
 def test_labels_as_other_tools_write_them(cases, name):
     data = ImageDataset(cases / "reports" / name, use_labels=True)
     assert data.label_dim >= 1 and len(data) == 6
 
 
-@LATER
 def test_a_dataset_json_one_folder_down_is_named(cases):
     try:
         assert ImageDataset(cases / "reports" / "lab_nested.zip", use_labels=True).label_dim >= 1
@@ -233,7 +225,6 @@ def test_a_dataset_json_one_folder_down_is_named(cases):
         assert "set/dataset.json" in str(error)
 
 
-@LATER
 def test_encrypted_archives_are_named(cases):
     with pytest.raises(DatasetError, match="encrypted"):
         ImageDataset(cases / "reports" / "enc.zip").image(0)

@@ -16,6 +16,7 @@ from test_loader import small_stylegan3
 
 from cli.build_atlas import main as build_atlas
 from cli.gen_images import main as gen_images
+from dnnlib_compat.checksums import write_npy
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.plain_files import write_npz
 from latent_plugins.atlas import Atlas, open_atlas
@@ -189,7 +190,8 @@ def test_the_summary_leaves_dropped_candidates_out(tmp_path, network):
     run(build_atlas, *options)
     sigma = np.load(tmp_path / "a" / "shard00000.npy")
     sigma[2] = 0
-    np.save(tmp_path / "a" / "shard00000.npy", sigma)
+    with open(tmp_path / "a" / "shard00000.npy", "wb") as file:
+        write_npy(file, sigma)
     output = run(build_atlas, *options)
     assert "warning: 1 of 5 candidates have a zero or non-finite spectrum" in output
     kept = np.log(sigma[[0, 1, 3, 4]].astype(np.float64)).sum(axis=1)

@@ -594,3 +594,104 @@ def test_real_data_sets(data_folder, name, channels, first):
     (images,) = data.batches(range(64))
     assert images.shape == (64, channels, 32, 32) and images.float().std() > 20
     assert data.fingerprint() == ImageDataset(path, use_labels=True).fingerprint()
+
+
+# --- what users' tools make -------------------------------------------------------------------------------------------
+
+
+def warned(path, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = ImageDataset(path, **options)
+    return data, [str(each.message) for each in caught]
+
+
+def test_one_line_says_what_was_left_out(place):
+    others = {
+        name: b"%PDF" for name in ("notes.pdf", "poster.eps", "vid.mpg", "00000/x.psd", ".hidden", "__MACOSX/a.txt")
+    }
+    data, told = warned(write(place, some() | others | {LABELS: labels_file(None)}))
+    assert len(data) == 5
+    assert told == [
+        f"{place}: 4 files left out of the data set, no images of a known format: '00000/x.psd', 'notes.pdf', "
+        "'poster.eps' and 1 more"
+    ]
+
+
+def test_a_data_set_of_images_alone_is_told_nothing(place):
+    files = some()
+    assert warned(write(place, files | classes(files, range(5))))[1] == []
+
+
+def test_what_counts_as_an_image_is_no_matter_of_this_machines_pillow(place, monkeypatch):
+    """Neither do extensions that a plug-in adds count, nor do those stop to that a build lacks."""
+    monkeypatch.setattr(PIL.Image, "registered_extensions", lambda: {".psd": "PSD"})
+    data, told = warned(write(place, some() | {"a.psd": GOOD, "b.webp": b"no webp"}))
+    assert len(data) == 6 and "'a.psd'" in told[0]
+    assert "b.webp in it is damaged" in line(place, lambda path: data.image(5))
+
+
+def test_links_to_folders_are_followed(tmp_path):
+    write(tmp_path / "set", {"0.png": GOOD})
+    write(tmp_path / "more", {"a/1.png": GOOD, "a/b/2.png": GOOD})
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "more", target_is_directory=True)
+    (tmp_path / "set" / "3.png").symlink_to(tmp_path / "set" / "0.png")
+    data, told = warned(tmp_path / "set")
+    assert len(data) == 4 and told == []
+    assert np.array_equal(data.image(3), data.image(0))
+
+
+def test_links_that_go_round_are_told_and_end(tmp_path):
+    write(tmp_path / "set", {"a/0.png": GOOD})
+    (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set", target_is_directory=True)
+    data, told = warned(tmp_path / "set")
+    assert len(data) == 1 and told == [
+        f"{tmp_path / 'set'}: links that lead back to where they are, not followed: 'a/up'"
+    ]
+
+
+@pytest.mark.parametrize("gray", [0, 5])
+def test_the_place_of_a_gray_image_is_of_no_account(place, gray):
+    files = {f"{i}.png": encoded(pixels(i, 1 if i == gray else 3)) for i in range(6)}
+    path = write(place, files)
+    for options in (dict(channels=3), {}):
+        data = ImageDataset(path, **options)
+        assert data.channels == 3
+        assert np.array_equal(data.image(gray), np.repeat(pixels(gray), 3, axis=0))
+
+
+def test_a_gray_data_set_is_no_rgb_one(place):
+    assert "images are grayscale, the network makes RGB" in line(write(place, some()), channels=3)
+
+
+def test_labels_as_other_tools_write_them(place):
+    names = sorted(some())
+    written = [names[0].replace("/", "\\"), "./" + names[1], ".\\" + names[2].replace("/", "\\"), *names[3:]]
+    pairs = [[name, value] for name, value in zip(written, [2.0, 0.0, 1, 1.0, 0])]
+    data = ImageDataset(write(place, some() | {LABELS: labels_file(pairs)}), use_labels=True)
+    assert data.label_batch(range(5)).argmax(1).tolist() == [2, 0, 1, 1, 0]
+
+
+def test_labels_between_the_classes_are_still_refused(place):
+    files = some()
+    message = line(write(place, files | classes(files, [0, 1, 1.5, 0, 0])), use_labels=True)
+    assert "1.5, is neither a class" in message
+
+
+def test_a_dataset_json_one_folder_down_is_named(place):
+    message = line(
+        write(place, {f"set/{name}": data for name, data in (some() | {LABELS: b"{}"}).items()}), use_labels=True
+    )
+    assert "there is no dataset.json at the top of the data set, only 'set/dataset.json': take it" in message
+
+
+def test_an_encrypted_zip_is_named(tmp_path):
+    path = write(tmp_path / "set.zip", some())
+    data = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = data.find(mark)
+        while start >= 0:
+            data[start + offset] |= 1
+            start = data.find(mark, start + 4)
+    path.write_bytes(data)
+    assert "encrypted ('00000/img00000000.png' in it); unpack it with its password" in line(path)

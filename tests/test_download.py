@@ -3,7 +3,9 @@
 import hashlib
 import http.server
 import io
+import json
 import os
+import pickle
 import re
 import socket
 import sys
@@ -11,11 +13,32 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from dnnlib_compat import download
+from dnnlib_compat.completeness import is_whole
 from dnnlib_compat.download import DownloadError, cache_folder, open_url
 
+
+def packed(save):
+    out = io.BytesIO()
+    save(out)
+    return out.getvalue()
+
+
+def safetensors(numbers=100):
+    header = json.dumps(dict(a=dict(dtype="U8", shape=[numbers], data_offsets=[0, numbers]))).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(numbers)
+
+
+WHOLE = {  # small files of the kinds that tell their own end
+    "pickle": pickle.dumps(dict(G=[1, 2, 3], w=bytes(1000)), protocol=4),
+    "zip": packed(lambda out: np.savez(out, a=np.arange(300))),
+    "safetensors": safetensors(),
+    "json": json.dumps(dict(a=[1] * 100)).encode(),
+}
 BODY = bytes(range(256)) * 1200  # several chunks, so that a broken transfer leaves a part
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
@@ -160,8 +183,12 @@ def test_very_long_addresses_fit_a_file_name(serve, cache):
 
 
 def test_unknown_length(serve, cache):
+    """Of a file whose checksum is known, or whose content tells its end."""
     server = serve(whole(length="unknown"))
-    assert get(server.url, cache).read_bytes() == BODY
+    assert get(server.url, cache, sha256=SHA256).read_bytes() == BODY
+    for name, body in WHOLE.items():
+        server = serve(whole(body, length="unknown"))
+        assert get(server.url, cache / name).read_bytes() == body
 
 
 # --- failures that another attempt mends ------------------------------------------------------------------------------
@@ -403,7 +430,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("length, shown", [(None, "307.2 KB of 307.2 KB"), ("unknown", "307.2 KB")])
 def test_progress_counts_bytes_on_stderr(serve, cache, monkeypatch, capsys, length, shown):
     monkeypatch.setattr(sys, "stderr", Terminal())
-    open_url(serve(whole(length=length)).url, cache_dir=cache)
+    open_url(serve(whole(length=length)).url, cache_dir=cache, sha256=SHA256)
     text = sys.stderr.getvalue()
     assert shown in text and "some%20net-1.0.pkl" in text and (" of " in text) == (length is None)
     assert capsys.readouterr().out == ""
@@ -501,3 +528,68 @@ def test_a_body_beyond_the_limit_is_given_up_and_not_kept(serve, tmp_path, monke
 def test_a_body_within_the_limit_is_kept(serve, tmp_path, monkeypatch):
     monkeypatch.setenv("DNNLIB_MAX_DOWNLOAD", str(len(BODY)))
     assert open_url(serve(whole()).url, cache_dir=tmp_path, progress=False).read_bytes() == BODY
+
+
+# --- what may enter the cache -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_tells_whether_it_is_whole(tmp_path, name):
+    path, body = tmp_path / "file", WHOLE[name]
+    path.write_bytes(body)
+    assert is_whole(path) is True
+    for size in range(20, len(body)):
+        path.write_bytes(body[:size])
+        assert is_whole(path) is False, size
+
+
+def test_other_files_do_not_tell(tmp_path):
+    torch.save(dict(a=torch.zeros(3)), tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    (tmp_path / "noise").write_bytes(BODY)
+    (tmp_path / "empty").write_bytes(b"")
+    assert [is_whole(tmp_path / name) for name in ("legacy.pt", "noise", "empty")] == [None] * 3
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_body_that_ends_early_without_a_length_is_not_kept(serve, cache, name):
+    """A connection that breaks then looks like the end of the file."""
+    body = WHOLE[name]
+    server = serve(whole(body[: len(body) // 2], length="unknown"))
+    message = failure(server.url, cache, attempts=2)
+    assert "the file ended early, after" in message and "(2 attempts)" in message
+    digest = hashlib.md5(server.url.encode()).hexdigest()
+    assert not list((cache / "downloads").glob(f"{digest}_*"))
+    server.script[:] = [whole(body, length="unknown")]
+    assert get(server.url, cache).read_bytes() == body
+
+
+def test_a_body_that_ended_early_is_gone_on_with(serve, cache):
+    body = WHOLE["pickle"]
+    server = serve(whole(body[:500], length="unknown", ETag='"1"'), ranged(body, etag='"1"'))
+    assert get(server.url, cache).read_bytes() == body
+    assert server.seen[1]["Range"] == "bytes=500-"
+
+
+def test_what_nobody_can_tell_the_end_of_is_not_kept(serve, cache):
+    server = serve(whole(length="unknown"))
+    assert "does not tell how long the file is" in failure(server.url, cache)
+    assert len(server.seen) == 1 and not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size]
+
+
+def test_a_file_that_is_cut_short_on_the_server_is_not_kept(serve, cache):
+    body = WHOLE["zip"][:-5]
+    server = serve(whole(body))
+    assert "the file on the server is cut short or damaged" in failure(server.url, cache)
+    assert len(server.seen) == 1 and not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size]
+
+
+@pytest.mark.parametrize(
+    "page, told",
+    [
+        (b"<!-- a proxy --><html>no</html>", "a web page, not the file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid x", "a Git LFS pointer, not the file"),
+    ],
+)
+def test_pages_and_pointers_in_the_place_of_a_file_are_not_kept(serve, cache, page, told):
+    assert told in failure(serve(whole(page)).url, cache)
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size]

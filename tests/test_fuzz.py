@@ -249,7 +249,7 @@ FORMATS = {
     "config.json": Format(write_biggan_hf, network),
     "NVAE": Format(write_nvae, network, zipped=True),
     "network.npz": Format(npz, network, zipped=True, checked=True),
-    "network.safetensors": Format(safetensors, network),  # `checked` once the file has a checksum
+    "network.safetensors": Format(safetensors, network, checked=True),
     "checkpoint": Format(checkpoint, lambda path: tensors(read_checkpoint(path)["state_dict"]), zipped=True),
     "checkpoint, older format": Format(
         lambda folder: checkpoint(folder, zipped=False), lambda path: str(read_checkpoint(path))
@@ -262,10 +262,8 @@ FORMATS = {
     "detector pickle": Format(detector_pickle, load_detector),
     "classifier": Format(classifier, lambda path: digest(load_detector(path).network), zipped=True, checked=True),
     "published atlas": Format(published, atlas, (AtlasError,), zipped=True, checked=True),
-    "atlas.json": Format(built("atlas.json"), lambda path: atlas(path.parent), (AtlasError,)),
-    "atlas shard": Format(
-        built("shard00000.npy"), lambda path: atlas(path.parent), (AtlasError,)
-    ),  # `checked`, likewise
+    "atlas.json": Format(built("atlas.json"), lambda path: atlas(path.parent), (AtlasError,), checked=True),
+    "atlas shard": Format(built("shard00000.npy"), lambda path: atlas(path.parent), (AtlasError,), checked=True),
     "predictor": Format(predictor, volumes, (PredictorError,), zipped=True, checked=True),
     "weights": Format(trained("weights.npz"), weights, (WeightsError,), zipped=True, checked=True),
     "checkpoint of train_weights": Format(trained(CHECKPOINT), training, (WeightsError,), zipped=True, checked=True),

@@ -259,7 +259,6 @@ BAD = [
     ("--network=corner.pt --space=style", "no styles (w)"),
     ("--network=corner.pt --sampler-space=style", "no styles (w)"),
     ("--network=gru.pt", "not a Sequential of known layers"),
-    ("--network=tiny.pkl --class=1", "this network is unconditional"),
     ("--network=tiny.pkl --sections=entropy --data=small.zip", "--data has no effect without one of the sections"),
     ("--network=tiny.pkl --sections=concentration --data=digits.zip", "images are 32x32, the network makes 16x16"),
     ("--seed=-1", "-1 is not in the range"),

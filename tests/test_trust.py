@@ -28,6 +28,7 @@ from dnnlib_compat import budgets, download
 from dnnlib_compat.arguments import check_arguments
 from dnnlib_compat.array_archives import ArrayArchive
 from dnnlib_compat.checkpoint import read_checkpoint
+from dnnlib_compat.checksums import sealed_json, unsealed_json
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.download import DownloadError, cache_folder
 from dnnlib_compat.errors import DatasetError, NetworkFileError, UnsafePickleError, escaped, reading, shown
@@ -289,8 +290,9 @@ def feature_atlas(tmp_path):
 
 
 def changed(folder, **fields):
-    header = json.loads((folder / "atlas.json").read_text())
-    (folder / "atlas.json").write_text(json.dumps(header | fields))
+    """The settings of an atlas with others than it was built with, and a checksum that fits: no proof of origin."""
+    header = unsealed_json(json.loads((folder / "atlas.json").read_text()))
+    (folder / "atlas.json").write_text(json.dumps(sealed_json(header | fields)))
     return read_settings(folder)
 
 
@@ -325,7 +327,7 @@ HEADERS = [
     (dict(psi=None), "its psi is None"),
     (dict(method="guess"), "its method is 'guess'"),
     (dict(surprise=1), "an unknown setting 'surprise'"),
-    (dict(format=2), "an atlas of format 2, this version reads 1"),
+    (dict(format=3), "an atlas of format 3, this version reads 2"),
 ]
 
 

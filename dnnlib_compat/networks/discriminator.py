@@ -50,7 +50,7 @@ class DiscriminatorBlock(torch.nn.Module):
         freeze_layers=0,
     ):
         super().__init__()
-        self.architecture = architecture
+        self.in_channels, self.img_channels, self.architecture = in_channels, img_channels, architecture
         self.plane = ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         kwargs = dict(activation=activation, conv_clamp=conv_clamp)
@@ -91,6 +91,8 @@ class DiscriminatorEpilogue(torch.nn.Module):
         activation="lrelu",
     ):
         super().__init__()
+        self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
+        self.architecture = architecture
         self.cmap_dim, self.group_size, self.num_channels = cmap_dim, mbstd_group_size, mbstd_num_channels
         if architecture == "skip":
             self.fromrgb = Conv2dLayer(img_channels, in_channels, 1, activation=activation)
@@ -149,6 +151,7 @@ class StyleGAN2Discriminator(torch.nn.Module):
             mapping_kwargs=dict(mapping_kwargs or {}),
             epilogue_kwargs=dict(epilogue_kwargs or {}),
         )
+        self.init_args = ()
         self.init_kwargs = dict(
             c_dim=c_dim,
             img_resolution=img_resolution,
@@ -160,24 +163,27 @@ class StyleGAN2Discriminator(torch.nn.Module):
             cmap_dim=cmap_dim,
             **nested,
         )
-        self.block_resolutions = [2**i for i in range(int(math.log2(img_resolution)), 2, -1)]
+        self.img_resolution_log2 = int(math.log2(img_resolution))
+        self.block_resolutions = [2**i for i in range(self.img_resolution_log2, 2, -1)]
         channels = {res: min(channel_base // res, channel_max) for res in [*self.block_resolutions, 4]}
         cmap_dim = 0 if c_dim == 0 else channels[4] if cmap_dim is None else cmap_dim
         common = dict(img_channels=img_channels, architecture=architecture, conv_clamp=conv_clamp)
         for res in self.block_resolutions:
             n_in = channels[res] if res < img_resolution else 0
             block = self.block_class(n_in, channels[res], channels[res // 2], **common, **nested["block_kwargs"])
+            block.resolution = res
             setattr(self, f"b{res}", block)
         if c_dim > 0:
             self.mapping = self.mapping_class(0, c_dim, cmap_dim, None, w_avg_beta=None, **nested["mapping_kwargs"])
         self.b4 = self.epilogue_class(channels[4], cmap_dim, 4, **common, **nested["epilogue_kwargs"])
 
-    def forward(self, img, c=None, force_fp32=True):
+    def forward(self, img, c=None, force_fp32=True, update_emas=False):
         """Logits [N, 1] of images [N, img_channels, R, R] in [−1, 1] and labels c [N, c_dim].
 
         The minibatch statistics make a logit depend on the other images of its group; a batch of one image is a group
-        of its own. c may be None for an unconditional network. `force_fp32` is what this network always does; it is
-        accepted for the ecosystem's callers. Raises ValueError for a batch that does not split into groups.
+        of its own. c may be None for an unconditional network. `force_fp32` is what this network always does, and it
+        has no averages for `update_emas`; they are accepted for the ecosystem's callers. Raises ValueError for a batch
+        that does not split into groups.
         """
         x, img = None, img.to(torch.float32)
         for res in self.block_resolutions:

@@ -27,8 +27,9 @@ class Generator(torch.nn.Module):
     """A pre-trained generator: latents in, images out.
 
     Attributes: `z_dim`, `c_dim` (0 when unconditional), `w_dim`, `num_ws`, `img_resolution`, `img_channels`; `family`,
-    the short name of the architecture; `init_kwargs`, what the constructor was called with; `normalizes_z`, whether
-    the image depends on the direction of z alone (then latents live on the sphere of radius sqrt(z_dim)).
+    the short name of the architecture; `init_args` (none) and `init_kwargs`, what the constructor was called with;
+    `normalizes_z`, whether the image depends on the direction of z alone (then latents live on the sphere of radius
+    sqrt(z_dim)).
 
     Subclasses provide two callables, usually submodules:
 
@@ -53,7 +54,7 @@ class Generator(torch.nn.Module):
         self.w_dim = w_dim
         self.img_resolution = img_resolution
         self.img_channels = img_channels
-        self.init_kwargs = init_kwargs
+        self.init_args, self.init_kwargs = (), init_kwargs
 
     @property
     def w_avg(self):
@@ -85,10 +86,11 @@ class Generator(torch.nn.Module):
         ws = w.unsqueeze(1).expand(-1, self.num_ws, -1)
         return truncate_styles(ws, self.w_avg, truncation_psi, truncation_cutoff, c)
 
-    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, **synthesis_kwargs):
-        """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]."""
-        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-        return self.synthesis(ws, **synthesis_kwargs)
+    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, update_emas=False, **synthesis_kwargs):
+        """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]. `update_emas` is for the networks that know it."""
+        emas = dict(update_emas=True) if update_emas else {}
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, **emas)
+        return self.synthesis(ws, **emas, **synthesis_kwargs)
 
 
 class LatentGenerator(Generator):
@@ -108,8 +110,10 @@ class LatentGenerator(Generator):
     def __init__(self, **sizes):
         super().__init__(w_dim=0, **sizes)
 
-    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None, noise_mode="const"):
-        """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]. There are no noise inputs.
+    def forward(
+        self, z, c, truncation_psi=1, truncation_cutoff=None, noise_mode="const", update_emas=False, force_fp32=True
+    ):  # fmt: skip
+        """Images [N, C, H, W] of z [N, z_dim] and c [N, c_dim]. There are no noise inputs and no moving averages.
 
         Raises ValueError for a truncation cutoff, which only styles have, and for a psi that the family does not know.
         """

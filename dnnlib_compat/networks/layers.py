@@ -15,6 +15,7 @@ class FullyConnectedLayer(torch.nn.Module):
         self, in_features, out_features, *, activation="linear", bias=True, lr_multiplier=1, weight_init=1, bias_init=0
     ):
         super().__init__()
+        self.in_features, self.out_features = in_features, out_features
         self.activation = activation
         self.weight = torch.nn.Parameter(torch.randn(out_features, in_features) * (weight_init / lr_multiplier))
         start = torch.as_tensor(bias_init, dtype=torch.float32).expand(out_features) / lr_multiplier
@@ -48,6 +49,7 @@ class MappingNetwork(torch.nn.Module):
     ):
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim, self.num_ws, self.num_layers = z_dim, c_dim, w_dim, num_ws, num_layers
+        self.w_avg_beta = w_avg_beta
         embed_features = 0 if c_dim == 0 else embed_features or w_dim
         features = [z_dim + embed_features] + [layer_features or w_dim] * (num_layers - 1) + [w_dim]
         if c_dim > 0:
@@ -58,10 +60,14 @@ class MappingNetwork(torch.nn.Module):
         if num_ws is not None and w_avg_beta is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z, c, truncation_psi=1, truncation_cutoff=None):
+    def forward(
+        self, z, c, truncation_psi=1, truncation_cutoff=None, update_emas=False, skip_w_avg_update=True
+    ):  # fmt: skip
         """Styles of z and c. `truncation_psi` pulls the first `truncation_cutoff` layers (all: None) towards w_avg.
 
-        Raises ValueError when truncation is asked of a network without a tracked average.
+        With `update_emas`, as the StyleGAN3 release calls it, w_avg moves on towards these styles; so it does while
+        training where the StyleGAN2-ADA release's `skip_w_avg_update` is False. Raises ValueError when truncation is
+        asked of a network without a tracked average.
         """
         inputs = []
         if self.z_dim > 0:
@@ -71,6 +77,8 @@ class MappingNetwork(torch.nn.Module):
         w = torch.cat(inputs, dim=1)
         for i in range(self.num_layers):
             w = getattr(self, f"fc{i}")(w)
+        if (update_emas or self.training and not skip_w_avg_update) and getattr(self, "w_avg", None) is not None:
+            self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
         if self.num_ws is None:
             return w
         ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)

@@ -36,7 +36,9 @@ class Conv2dLayer(torch.nn.Module):
         conv_clamp=None,
     ):
         super().__init__()
+        self.in_channels, self.out_channels, self.padding = in_channels, out_channels, kernel_size // 2
         self.activation, self.up, self.down, self.conv_clamp = activation, up, down, conv_clamp
+        self.act_gain = ops.ACTIVATIONS[activation][2]
         self.plane = ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
@@ -79,8 +81,9 @@ class SynthesisLayer(torch.nn.Module):
         conv_clamp=None,
     ):
         super().__init__()
+        self.in_channels, self.out_channels, self.w_dim = in_channels, out_channels, w_dim
         self.resolution, self.up, self.use_noise = resolution, up, use_noise
-        self.activation, self.conv_clamp = activation, conv_clamp
+        self.activation, self.conv_clamp, self.act_gain = activation, conv_clamp, ops.ACTIVATIONS[activation][2]
         self.padding, self.plane = kernel_size // 2, ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
@@ -116,6 +119,7 @@ class ToRGBLayer(torch.nn.Module):
 
     def __init__(self, in_channels, out_channels, w_dim, *, conv_clamp=None):
         super().__init__()
+        self.in_channels, self.out_channels, self.w_dim = in_channels, out_channels, w_dim
         self.conv_clamp = conv_clamp
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
         self.weight = torch.nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
@@ -146,6 +150,8 @@ class SynthesisBlock(torch.nn.Module):
         **layer_kwargs,
     ):
         super().__init__()
+        self.in_channels, self.w_dim, self.resolution = in_channels, w_dim, resolution
+        self.img_channels, self.is_last = img_channels, is_last
         self.architecture, self.plane = architecture, ops.is_plane(resample_filter)
         self.register_buffer("resample_filter", ops.setup_filter(resample_filter))
         self.num_conv = 1
@@ -226,7 +232,8 @@ class SynthesisNetwork(torch.nn.Module):
         if torch.as_tensor(1 if resample_filter is None else resample_filter).ndim > 2:
             raise ValueError("resample_filter must be a list of taps, or of rows of them")
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
-        self.block_resolutions = [2**i for i in range(2, int(math.log2(img_resolution)) + 1)]
+        self.img_resolution_log2 = int(math.log2(img_resolution))
+        self.block_resolutions = [2**i for i in range(2, self.img_resolution_log2 + 1)]
         channels = {res: min(channel_base // res, channel_max) for res in self.block_resolutions}
         self.num_ws = 0
         for res in self.block_resolutions:
@@ -248,8 +255,9 @@ class SynthesisNetwork(torch.nn.Module):
             self.num_ws += block.num_conv
         self.num_ws += block.num_torgb
 
-    def forward(self, ws, noise_mode="const", fused_modconv=False, force_fp32=True):
-        """Images of ws. `force_fp32` is what this network always does; it is accepted for the ecosystem's callers.
+    def forward(self, ws, noise_mode="const", fused_modconv=False, force_fp32=True, update_emas=False):
+        """Images of ws. `force_fp32` is what this network always does, and it has no averages for `update_emas`; they
+        are accepted for the ecosystem's callers.
 
         Raises ValueError for an unknown noise mode.
         """

@@ -40,6 +40,8 @@ class MappingNetwork(layers.MappingNetwork):
         super().__init__(
             z_dim, c_dim, w_dim, num_ws, num_layers=num_layers, lr_multiplier=lr_multiplier, w_avg_beta=w_avg_beta
         )
+        if c_dim == 0:
+            self.embed = None
 
 
 class SynthesisInput(torch.nn.Module):
@@ -50,7 +52,8 @@ class SynthesisInput(torch.nn.Module):
 
     def __init__(self, w_dim, channels, size, sampling_rate, bandwidth):
         super().__init__()
-        self.channels, self.size, self.sampling_rate, self.bandwidth = channels, size, sampling_rate, bandwidth
+        self.w_dim, self.channels, self.sampling_rate, self.bandwidth = w_dim, channels, sampling_rate, bandwidth
+        self.size = np.full(2, size)  # width and height
         freqs = torch.randn(channels, 2)
         radii = freqs.square().sum(dim=1, keepdim=True).sqrt()
         freqs = freqs / (radii * radii.square().exp().pow(0.25)) * bandwidth
@@ -78,7 +81,8 @@ class SynthesisInput(torch.nn.Module):
         falloff = (freqs.norm(dim=2) - self.bandwidth) / (self.sampling_rate / 2 - self.bandwidth)
         amplitudes = (1 - falloff).clamp(0, 1)
 
-        position = (torch.arange(self.size, device=w.device) + 0.5 - self.size / 2) / self.sampling_rate
+        side = int(self.size[0])
+        position = (torch.arange(side, device=w.device) + 0.5 - side / 2) / self.sampling_rate
         along_x = freqs[:, None, None, :, 0] * position[None, None, :, None]
         along_y = freqs[:, None, None, :, 1] * position[None, :, None, None]
         x = torch.sin((along_x + along_y + phases[:, None, None]) * (2 * math.pi)) * amplitudes[:, None, None]
@@ -113,7 +117,13 @@ class SynthesisLayer(torch.nn.Module):
         magnitude_ema_beta=0.999,
     ):
         super().__init__()
-        self.is_torgb, self.conv_clamp = is_torgb, conv_clamp
+        self.w_dim, self.in_channels, self.out_channels = w_dim, in_channels, out_channels
+        self.is_torgb, self.is_critically_sampled, self.conv_clamp = is_torgb, is_critically_sampled, conv_clamp
+        self.in_size, self.out_size = np.full(2, in_size), np.full(2, out_size)  # width and height
+        self.in_sampling_rate, self.out_sampling_rate = in_sampling_rate, out_sampling_rate
+        self.in_cutoff, self.out_cutoff = in_cutoff, out_cutoff
+        self.in_half_width, self.out_half_width = in_half_width, out_half_width
+        self.magnitude_ema_beta = magnitude_ema_beta
         self.conv_kernel = 1 if is_torgb else conv_kernel
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
         self.weight = torch.nn.Parameter(torch.randn(out_channels, in_channels, self.conv_kernel, self.conv_kernel))
@@ -126,6 +136,7 @@ class SynthesisLayer(torch.nn.Module):
         up_taps = filter_size * self.up_factor if self.up_factor > 1 and not is_torgb else 1
         down_taps = filter_size * self.down_factor if self.down_factor > 1 and not is_torgb else 1
         radial = use_radial_filters and not is_critically_sampled
+        self.tmp_sampling_rate, self.up_taps, self.down_taps, self.down_radial = rate, up_taps, down_taps, radial
         self.register_buffer("up_filter", lowpass_filter(up_taps, in_cutoff, in_half_width * 2, rate))
         self.register_buffer("down_filter", lowpass_filter(down_taps, out_cutoff, out_half_width * 2, rate, radial))
 
@@ -133,9 +144,12 @@ class SynthesisLayer(torch.nn.Module):
         total = (out_size - 1) * self.down_factor + 1 - (in_size + self.conv_kernel - 1) * self.up_factor
         total += up_taps + down_taps - 2
         low = (total + self.up_factor) // 2
-        self.padding = (low, total - low, low, total - low)
+        self.padding = [low, total - low, low, total - low]
 
-    def forward(self, x, w):
+    def forward(self, x, w, update_emas=False):
+        if update_emas:
+            magnitude = x.detach().square().mean()
+            self.magnitude_ema.copy_(magnitude.lerp(self.magnitude_ema, self.magnitude_ema_beta))
         styles = self.affine(w)
         weight = self.weight
         if self.is_torgb:
@@ -192,7 +206,9 @@ class SynthesisNetwork(torch.nn.Module):
         magnitude_ema_beta=0.999,
     ):
         super().__init__()
-        self.w_dim, self.num_ws, self.output_scale = w_dim, num_layers + 2, output_scale
+        self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
+        self.num_layers, self.num_critical, self.margin_size = num_layers, num_critical, margin_size
+        self.num_ws, self.output_scale = num_layers + 2, output_scale
 
         # Geometric progression of cutoffs and minimum stopbands, and what follows from it for every layer.
         last_cutoff = img_resolution / 2
@@ -235,13 +251,16 @@ class SynthesisNetwork(torch.nn.Module):
             setattr(self, name, layer)
             self.layer_names.append(name)
 
-    def forward(self, ws, noise_mode="const", force_fp32=True):
-        """Images of ws. StyleGAN3 has no noise inputs: `noise_mode` is checked and changes nothing."""
+    def forward(self, ws, noise_mode="const", force_fp32=True, update_emas=False):
+        """Images of ws. StyleGAN3 has no noise inputs: `noise_mode` is checked and changes nothing.
+
+        With `update_emas`, the layers' average magnitudes move on towards those of these features first.
+        """
         check_noise_mode(noise_mode)
         ws = ws.to(torch.float32).unbind(dim=1)
         x = self.input(ws[0])
         for name, w in zip(self.layer_names, ws[1:]):
-            x = getattr(self, name)(x, w)
+            x = getattr(self, name)(x, w, update_emas=update_emas)
         return x * self.output_scale
 
 

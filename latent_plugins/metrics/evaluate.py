@@ -96,7 +96,7 @@ def check(metric, generator, real, detectors, psi, truncates=False):
             f"{metric.name} needs at least {metric.k + 1} real and {metric.k + 1} generated images for neighbour "
             f"{metric.k}; there are {count} and {metric.samples}"
         )
-    if metric.kind == "kid" and min(count, metric.samples) < 2:
+    if metric.kind in ("kid", "fid_unbiased") and min(count, metric.samples) < 2:
         raise ValueError(f"{metric.name} needs at least 2 real and generated images")
     if metric.kind == "emd" and metric.samples > LARGEST:
         raise ValueError(f"{metric.name}: pairing every image with every other is for {LARGEST} images at most")

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.checksums import check_npz, write_npz
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.download import cache_folder
 from dnnlib_compat.errors import reason
-from dnnlib_compat.util import atomic_output
+from dnnlib_compat.util import atomic_output, remove_leftovers
 from latent_plugins import distributed
 from latent_plugins.metrics.accumulators import new_accumulator, restore_accumulator
 from latent_plugins.metrics.collect import collect, share
@@ -119,7 +120,17 @@ class RealImages:
                 pass
         for request in requests:
             if self.cache and distributed.rank() == 0:
-                write_arrays(self._cache_file(request, detectors), self._known[request].arrays())
+                self._keep(request, detectors)
+
+    def _keep(self, request, detectors):
+        """Write to the cache; where that fails, the figures can be had without."""
+        try:
+            path = self._cache_file(request, detectors)
+            remove_leftovers(path.parent)
+            write_arrays(path, self._known[request].arrays())
+        except OSError as error:
+            where = "" if error.filename is None else f"{error.filename}: "
+            warnings.warn(f"statistics of real images not kept ({where}{error.strerror or error})", stacklevel=3)
 
     def _cached(self, request, detectors):
         path = self._cache_file(request, detectors)
@@ -127,7 +138,8 @@ class RealImages:
             return None
         try:
             with open_arrays(path) as file:
-                found = restore_accumulator(request.storage, {name: file.read(name) for name in file.shapes})
+                arrays = check_npz({name: file.read(name) for name in file.shapes})
+            found = restore_accumulator(request.storage, arrays)
             if found.count != self.size(request):
                 raise ValueError(f"{found.count} images instead of {self.size(request)}")
             return found
@@ -155,7 +167,8 @@ class ReferenceStatistics:
             with open_arrays(path) as file:
                 texts = (file.text(key, MAX_TEXT) for key in ("name", "detector", "digest"))
                 self.name, self.detector, self.digest = texts
-                self.arrays = {key: file.read(key) for key in ("total", "products", "count", "rows")}
+                arrays = check_npz({name: file.read(name) for name in file.shapes})
+            self.arrays = {key: arrays[key] for key in ("total", "products", "count", "rows")}
             restore_accumulator(MOMENTS, self.arrays)
             if self.arrays["rows"].ndim != 2 or self.arrays["count"].shape != ():
                 raise ValueError("its rows are no table")
@@ -212,4 +225,4 @@ def write_reference(path, real, detector):
 def write_arrays(path, arrays, compress=False):
     """Write arrays as `.npz`, atomically."""
     with atomic_output(path) as tmp, open(tmp, "wb") as file:
-        (np.savez_compressed if compress else np.savez)(file, **arrays)
+        write_npz(file, {name: np.asarray(array) for name, array in arrays.items()}, compress)

@@ -1,0 +1,29 @@
+"""Option types for files: `~` is the home folder also where no shell has seen it, and nothing is empty."""
+
+import os
+from pathlib import Path
+
+import click
+
+
+class FilePath(click.ParamType):
+    """A file or folder, as a Path."""
+
+    name = "path"
+
+    def convert(self, value, param, ctx):
+        return value if isinstance(value, Path) else Path(Source().convert(value, param, ctx))
+
+
+class Source(click.ParamType):
+    """A file, an address or a short name, as text; of `PART=FILE` the file alone is expanded."""
+
+    name = "source"
+
+    def convert(self, value, param, ctx):
+        if not value.strip():
+            self.fail("it is empty; give a name, or leave the option out", param, ctx)
+        part, mark, path = value.partition("=")
+        if mark and part.isidentifier() and path.startswith("~"):
+            return part + mark + os.path.expanduser(path)
+        return os.path.expanduser(value)
