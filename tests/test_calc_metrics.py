@@ -213,6 +213,19 @@ def test_a_mixture_has_exactly_its_share_and_larger_ones_keep_the_places(fractio
     assert np.array_equal(again, drawn[::-1])  # a seed decides alone
 
 
+@pytest.mark.parametrize("how", ["draw", "sample"])
+def test_mixtures_of_mixtures_have_the_shares_that_they_say(how):
+    one, two, three = (Marked(value) for value in (1, 2, 3))
+    for mixture, shares in (
+        (MixtureSampler(MixtureSampler(one, two, 0.5), three, 0.5), (0.25, 0.25, 0.5)),
+        (MixtureSampler(one, MixtureSampler(two, three, 0.5), 0.5), (0.5, 0.25, 0.25)),
+    ):
+        random = torch.Generator().manual_seed(0)
+        z = (mixture.draw(np.arange(4000)) if how == "draw" else mixture.sample(4000, random)).z[:, 0].numpy()
+        for value, share in zip((1, 2, 3), shares):
+            assert (z == value).mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 4000))
+
+
 @pytest.mark.bitwise
 def test_mix_zero_is_the_prior_and_mix_one_the_sampler(world):
     common = ["--metrics=fid50_full", "--candidates=500"]

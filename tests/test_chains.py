@@ -577,3 +577,16 @@ def test_inner_moves_need_a_surrogate_and_spare_true_volumes():
     perfect = pcn(spline_log_volume, z0, **options, surrogate=spline_log_volume, inner=20)
     assert perfect.corrected == pytest.approx(1) and perfect.evaluations <= 50 + 10 * 50
     assert np.isnan(pcn(spline_log_volume, z0, **options).corrected)
+
+
+def test_a_bound_that_cannot_settle_is_told_early():
+    """Weights without a mean: the largest one so far throws out what was accepted before, again and again."""
+    asked = []
+
+    def steep(z):
+        asked.append(len(z))
+        return 3 * z.square().sum(dim=1)
+
+    with pytest.raises(ValueError, match="its bound rose [0-9]+ times: 1000 would take far more than the limit"):
+        rejection(steep, 1000, 4, rho=1.0, prior="gaussian")
+    assert sum(asked) <= 40 * 1024

@@ -83,7 +83,13 @@ def images_of_golden_latents(network, arrays, tmp_path, *options):
         rows = np.flatnonzero(classes == k)
         out = tmp_path / f"class{k}"
         chosen = [f"--class={k}"] if labels else []
-        base = ["--sampler=polarity", "--rho=0", f"--atlas={tmp_path / 'atlas.npz'}", f"--seeds=0-{len(rows) - 1}"]
+        base = [
+            "--sampler=polarity",
+            "--rho=0",
+            f"--atlas={tmp_path / 'atlas.npz'}",
+            f"--seeds=0-{len(rows) - 1}",
+            "--without-replacement",
+        ]
         run(gen_images, f"--network={network}", *base, *chosen, *options, "--outdir", out)
         for name, line in samples(out).items():
             found[rows[line["candidate"]]] = picture(out / name)

@@ -37,5 +37,5 @@ def test_the_embedded_files_are_small():
 @pytest.mark.parametrize("damage", [b"", b"PK", b"not an archive"])
 def test_a_damaged_classifier_file_is_named(tmp_path, damage):
     (tmp_path / "c.npz").write_bytes(damage or WEIGHTS.read_bytes()[:5000])
-    with pytest.raises(NetworkFileError, match="c.npz: a truncated or damaged classifier file"):
+    with pytest.raises(NetworkFileError, match="c.npz: a truncated or damaged archive, download it again"):
         load_mnist_classifier(tmp_path / "c.npz")

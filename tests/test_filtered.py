@@ -17,6 +17,7 @@ from latent_plugins.attach import attach
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.filtered import Filter, FilterSampler
 from latent_plugins.samplers.jbt import JBTFilter, JBTSampler, exact_norms, finite_norms, row_cost
+from latent_plugins.samplers.mixture import MixtureSampler
 from latent_plugins.samplers.simplicial import SimplicialSampler, acceptance_rate
 from latent_plugins.samplers.simplicial_filter import SimplicialFilter
 from latent_plugins.samplers.weight_filter import WeightFilter
@@ -172,6 +173,56 @@ def test_filtered_samplers_attach_and_nest(tiny, atlas):
     source = attach(tiny, nested).source(torch.randn(300, 8, generator=random_state()), None).z
     assert (source[:, 0] > 0.5).all() and (source[:, 1] > 0).all()
     assert len(source.unique(dim=0)) < 300  # of 500 candidates some 77 pass
+
+
+def test_filters_upon_filters_are_filters_side_by_side(tiny):
+    """The same latents as one sampler with both filters: no second chances, no random number for two purposes."""
+    inner, outer = [positive()], [chance(0.5), chance(0.6)]
+    nested = FilterSampler(tiny, FilterSampler(tiny, filters=inner), outer)
+    flat = FilterSampler(tiny, filters=[*inner, *outer])
+    assert torch.equal(nested.draw(range(200)).z, flat.draw(range(200)).z)
+    assert torch.equal(nested.sample(200, random_state()).z, flat.sample(200, random_state()).z)
+
+
+def test_filters_within_a_mixture_within_filters_have_numbers_of_their_own(tiny):
+    """Both keep half by chance: a quarter is kept, and what the inner one refused gets no second chance by its key."""
+    inner = FilterSampler(tiny, filters=[chance(0.5)])
+    mixed = MixtureSampler(inner, create_sampler("prior", tiny), 1.0)
+    outer = FilterSampler(tiny, mixed, [Where(lambda z, c, u: z[:, 0] > 0.5)])
+    first, again = inner.draw(range(2000)).z, outer.draw(range(2000)).z
+    assert inner.depth < mixed.depth < outer.depth
+    assert scipy.stats.kstest(again[:, 0].numpy(), scipy.stats.truncnorm(0.5, np.inf).cdf).pvalue > LEVEL
+    refused = (first[:, 0] <= 0.5).numpy()
+    assert len(again[refused].unique(dim=0)) == refused.sum()
+
+
+@pytest.mark.parametrize("options", [dict(rho=np.inf), dict(rho=-np.inf), dict(rho=0.5, without_replacement=True)])
+def test_bulk_draws_go_through_an_order_too(tiny, atlas, options):
+    base = create_sampler("polarity", tiny, atlas=atlas, **options)
+    sampler = FilterSampler(tiny, base, [positive()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = sampler.sample(120, random_state())
+        other = sampler.sample(120, random_state(1))
+    assert len(set(found.index)) == 120 and (found.z[:, 0] > 0.5).all()
+    passing = (atlas.latents(range(500))[:, 0] > 0.5).numpy()
+    if np.isinf(options["rho"]):
+        ranked = np.argsort(-np.sign(options["rho"]) * atlas.log_volume())
+        assert found.index.tolist() == [i for i in ranked if passing[i]][:120] == other.index.tolist()
+    else:
+        assert not np.array_equal(found.index, other.index)
+    assert found.report["acceptance"] == pytest.approx(passing.mean(), abs=0.15)
+    assert found.report["distinct"] == found.report["drawn"] == 120
+
+
+def test_reports_leave_out_what_is_not_known(tiny, atlas):
+    mixed = MixtureSampler(create_sampler("polarity", tiny, atlas=atlas, rho=0.1), create_sampler("prior", tiny), 0.25)
+    found = FilterSampler(tiny, mixed, [positive()]).sample(200, random_state())
+    assert found.report["drawn"] == (found.index >= 0).sum() < 100
+    assert found.report["distinct"] == len(set(found.index[found.index >= 0]))
+    known = np.isfinite(found.log_volume)
+    assert found.report["drawn_log_volume"] == pytest.approx(found.log_volume[known].mean())
+    assert "ess" not in found.report and found.report["before_filters"]["ess"] > 0
 
 
 # --- giving up --------------------------------------------------------------------------------------------------------

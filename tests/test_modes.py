@@ -113,9 +113,8 @@ def test_seed_s_is_the_sth_most_extreme_candidate(opened, atlas, rho):
     with pytest.raises(ValueError, match="beyond the 60 usable candidates"):
         sampler.draw([CANDIDATES])
     assert (sampler.degeneracy().candidates, sampler.degeneracy().largest) == (CANDIDATES, 1)
-    again = create_sampler("polarity", opened, atlas=atlas, rho=rho).independent()
-    with pytest.warns(UserWarning, match="degenerate weights"):
-        assert set(again.draw(range(9)).index) == {ranked[0]}
+    with pytest.raises(ValueError, match="takes candidates in an order, and not at random: use a finite rho"):
+        sampler.independent()
 
 
 def test_classes_have_extremes_of_their_own(tmp_path, tiny_conditional):

@@ -210,6 +210,7 @@ def test_metrics_of_an_online_sampler():
     "options, told",
     [
         ("--sampler=jbt --keep=0.5", "acceptance"),
+        ("--sampler=jbt", "acceptance"),  # the default, recorded
         ("--sampler=jbt+polarity --keep=0.5 --rho=0.5 --space=style --candidates=50 --top-k=3 --trunc=0.8", "top-k 3"),
         ("--sampler=jbt+simplicial+prior --keep=0.9 --corners=4 --tau=0", "acceptance"),
     ],
@@ -221,12 +222,15 @@ def test_filters_stand_before_any_sampler(tmp_path, network, options, told):
     assert told in result.output and "acceptance" in result.output
     line = json.loads((outdir / "samples.jsonl").read_text().splitlines()[0])
     assert line["sampler"] == options.split()[0].partition("=")[2] and line["keep"] in (0.5, 0.9)
+    assert line["filter_space"] == "z:pixel" and 0 < line["draw"]["acceptance"] <= 1
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
         ("--sampler=jbt+metropolis", "unknown sampler 'jbt+metropolis'"),
+        ("--sampler=jbt+jbt", "a filter stands there twice, which changes nothing; name it once"),
+        ("--sampler=jbt+latentrs+ga", "needs --weights=FILE: make them with train_weights"),
         ("--sampler=polarity+prior --rho=1", "jbt, simplicial, latentrs may stand before another one"),
         ("--sampler=simplicial+prior --tau=1", "--sampler=simplicial+prior needs --corners"),
         ("--sampler=jbt+prior --tau=1", "--tau has no effect with --sampler=jbt+prior"),
