@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is there: the suite's processes share the cores
+
 import hypothesis
 import numpy as np
 import pytest
