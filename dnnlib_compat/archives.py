@@ -11,7 +11,7 @@ import zipfile
 import zlib
 
 from dnnlib_compat.budgets import MAX_ENTRIES, MORE
-from dnnlib_compat.errors import NetworkFileError, quoted
+from dnnlib_compat.errors import NetworkFileError, check_regular, quoted
 
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # of an entry: mark, five numbers, sums and sizes, lengths of name and extra
 CHUNK = 1 << 20
@@ -26,6 +26,7 @@ def open_archive(path, *, error=NetworkFileError, ignore_case=False):
     For archives of tensors and arrays; `check_names` is the part that concerns data sets too. ignore_case: names that
     differ in case alone count as the same, as they do for torch's reader. Raises `error` with the path.
     """
+    check_regular(path, error)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "rb"))
         try:

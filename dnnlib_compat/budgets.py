@@ -35,6 +35,9 @@ MAX_MEMO_GAP = 10_000
 MAX_TUPLE_DEPTH = 100
 # Names of functions and classes in one pickle. Each unknown one becomes a class of its own, of a kilobyte.
 MAX_NAMES = _scaled(2_000)
+# Items and bytes that calls in one pickle make of what is there already: a hundred bytes that call `list` on the same
+# million would else take gigabytes. Networks make lists of some thousands.
+MAX_MADE = _scaled(20_000_000)
 # Digits of a whole number written as text: Python's own bound is 4,300, and it is there for the same reason.
 MAX_DIGITS = 4_000
 
@@ -72,6 +75,15 @@ MAX_ENTRIES = _scaled(100_000)
 MAX_JSON = _scaled(16 << 20)
 # A member that is read whole before its array's header is known: as NumPy bounds it itself.
 MAX_ARRAY_HEADER = 1 << 16
+
+# Tensors of a TorchScript file, decoded: VGG16, the largest detector that there is, has 0.55 GB.
+MAX_SCRIPT_BYTES = _scaled(800 << 20)
+
+# Files in a data set, unpacked: an image of 8,192 pixels a side at 16 bits, raw, has 0.4 GB; labels of a million images
+# some 50 MB. And pixels, which a few bytes can claim any number of.
+MAX_IMAGE_BYTES = _scaled(1 << 29)
+MAX_LABEL_BYTES = _scaled(1 << 28)
+MAX_PIXELS = _scaled(1 << 26)
 
 # Atlases: rows of candidates. 10⁹ rows of one singular value are 4 GB, a year of work for the cheapest space.
 MAX_CANDIDATES = _scaled(1_000_000_000)

@@ -8,8 +8,7 @@ import torch
 from dnnlib_compat.assemble import assemble
 from dnnlib_compat.budgets import MAX_JSON
 from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, without_wrappers
-from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, reason, shown
-from dnnlib_compat.formats import check_regular
+from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, check_regular, reason, shown
 from dnnlib_compat.networks.biggan_files import convert_biggan, convert_biggan_hf, is_biggan, is_biggan_hf
 from dnnlib_compat.networks.nvae import NVAEGenerator
 from dnnlib_compat.networks.nvae_files import convert_nvae, is_nvae

@@ -17,6 +17,8 @@ import os
 import numpy as np
 import torch
 
+from dnnlib_compat.errors import check_regular
+
 ENTRY = "checksum"  # of an `.npz`, the metadata of safetensors, a JSON object
 MARK = b"\nlatent-plugins blake2b "
 TRAILER = len(MARK) + 32 + 1
@@ -74,6 +76,7 @@ def read_npy(path, required=False):
     Raises ChecksumError where the bytes are others or there are more of them than belong to it, and what NumPy raises
     on files that are no arrays.
     """
+    check_regular(path, ChecksumError)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(0, size - TRAILER))

@@ -10,7 +10,8 @@ import zlib
 from pathlib import Path
 
 from dnnlib_compat.archives import ENCRYPTED, check_names
-from dnnlib_compat.errors import DatasetError, quoted, reason
+from dnnlib_compat.budgets import MAX_IMAGE_BYTES, MAX_LABEL_BYTES, MAX_SHOWN, MORE
+from dnnlib_compat.errors import DatasetError, check_regular, quoted, reason
 
 CHUNK = 1 << 20
 # What counts as an image, whatever this machine's Pillow was built with: a data set has the same images everywhere.
@@ -45,7 +46,10 @@ class Folder:
         return contextlib.nullcontext(self)
 
     def read(self, name):
-        return (self._path / name).read_bytes()
+        file = self._path / name
+        check_regular(file, DatasetError)
+        check_bytes(name, file.stat().st_size)
+        return file.read_bytes()
 
     def checksums(self, names):
         """(size, CRC-32) of each file."""
@@ -53,10 +57,37 @@ class Folder:
 
     def _checksum(self, name):
         size = crc = 0
+        with blaming(self._path, name):
+            check_regular(self._path / name, DatasetError)
         with blaming(self._path, name), open(self._path / name, "rb") as file:
             while chunk := file.read(CHUNK):
                 size, crc = size + len(chunk), zlib.crc32(chunk, crc)
         return size, crc
+
+
+class BoundedZip:
+    """A handle of a zip whose files are read whole only where they are as large as such files are."""
+
+    def __init__(self, path):
+        self.archive = zipfile.ZipFile(path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.archive.close()
+
+    def read(self, name):
+        """The bytes of a file. Raises DatasetError beyond the budget, what zipfile raises on damage."""
+        check_bytes(name, self.archive.getinfo(name).file_size)
+        return self.archive.read(name)
+
+
+def check_bytes(name, size):
+    """Raise DatasetError for a file of a data set that is larger than an image, or than labels, can be."""
+    limit = MAX_LABEL_BYTES if name.endswith(".json") else MAX_IMAGE_BYTES
+    if size > limit:
+        raise DatasetError(f"it has {size} bytes unpacked, and {limit} are the most; {MORE}")
 
 
 class Zip:
@@ -64,7 +95,8 @@ class Zip:
 
     def __init__(self, path):
         self._path = path
-        self._archive = zipfile.ZipFile(path)
+        self._handle = BoundedZip(path)
+        self._archive = self._handle.archive
         self._lock = threading.Lock()
         check_names(path, self._archive.namelist(), error=DatasetError)
         self.names, self.loops = set(self._archive.namelist()), []
@@ -75,11 +107,11 @@ class Zip:
             )
 
     def open(self):
-        return zipfile.ZipFile(self._path)
+        return BoundedZip(self._path)
 
     def read(self, name):
         with self._lock:
-            return self._archive.read(name)
+            return self._handle.read(name)
 
     def checksums(self, names):
         """(size, CRC-32) of each file as the zip's directory has them; reading a file compares them with its bytes."""
@@ -92,6 +124,7 @@ def open_source(path):
             raise DatasetError(f"{path}: no such file or folder; check the path")
         if path.is_dir():
             return Folder(path)
+        check_regular(path, DatasetError)
         with open(path, "rb") as file:
             if file.read(2) != b"PK" and not zipfile.is_zipfile(file):
                 raise DatasetError(f"{path}: neither a folder nor a zip; give a folder or zip of images")
@@ -168,5 +201,5 @@ def blaming(path, name):
     try:
         yield
     except Exception as error:  # zipfile and Pillow's many decoders raise errors of all kinds on damaged files
-        shown = name if name.isprintable() else ascii(name)
-        raise DatasetError(f"{path}: {shown} in it is damaged ({reason(error)}); replace or remove it") from error
+        named = (name if name.isprintable() else ascii(name))[:MAX_SHOWN]
+        raise DatasetError(f"{path}: {named} in it is damaged ({reason(error)}); replace or remove it") from error

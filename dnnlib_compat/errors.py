@@ -5,6 +5,8 @@ Text that comes from files goes through `shown` before it reaches a message: a t
 
 import contextlib
 import itertools
+import os
+import stat
 
 from dnnlib_compat.budgets import MAX_MESSAGE, MAX_SHOWN
 
@@ -25,6 +27,14 @@ class UnsafePickleError(NetworkFileError):
 
 class DatasetError(ValueError):
     """A data set that cannot be used: the message is one line with its path, what is wrong, and what would be right."""
+
+
+def check_regular(path, error=NetworkFileError):
+    """Raise `error` for what is no plain file: reading a pipe waits, reading a device may never end."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise error(f"{path}: {kind}, where a file is needed; give the path of a plain file")
 
 
 def escaped(text, limit=None):

@@ -1,11 +1,9 @@
 """What kind of file somebody takes for a network, told from its first bytes."""
 
-import os
 import re
-import stat
 
 from dnnlib_compat.archives import open_archive
-from dnnlib_compat.errors import NetworkFileError, quoted, reading
+from dnnlib_compat.errors import NetworkFileError, check_regular, quoted, reading
 
 # How files of old versions of torch.save begin: a pickle of one number.
 LEGACY_CHECKPOINT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -85,11 +83,3 @@ def is_web_page(head):
     while text.startswith("<!--"):
         text = text.partition("-->")[2].lstrip() or "<html>"  # a comment longer than what was read
     return re.match(r"<(!doctype|\?xml|[a-z]+[\s>])", text, re.IGNORECASE) is not None
-
-
-def check_regular(path):
-    """Raise NetworkFileError for what is no plain file: reading a pipe waits, reading a device may never end."""
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-        raise NetworkFileError(f"{path}: {kind}, where a file is needed; give the path of a plain file")

@@ -6,6 +6,8 @@ import io
 import numpy as np
 import PIL.Image
 
+from dnnlib_compat.budgets import MAX_PIXELS, MORE
+
 GRAY_MODES = {"1", "L", "LA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 PALETTE_MODES = {"P", "PA"}
 
@@ -25,9 +27,13 @@ def _formats():
 def open_picture(data):
     """An image file's bytes as a Pillow image, not yet decoded. Raises ValueError, or what Pillow's decoder raises."""
     try:
-        return PIL.Image.open(io.BytesIO(data), formats=_formats())
+        picture = PIL.Image.open(io.BytesIO(data), formats=_formats())
     except PIL.UnidentifiedImageError:
         raise ValueError("not an image that Pillow can read") from None
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"it is {width}x{height}, more than {MAX_PIXELS} pixels; {MORE}")
+    return picture
 
 
 def channels_of(picture, wanted):

@@ -5,12 +5,13 @@ TorchScript reader runs the code inside. Here an archive is a pickle and byte st
 """
 
 import io
+import math
 import pickle
 
 import torch
 
 from dnnlib_compat.archives import open_archive, read_entry, verify
-from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_PICKLE
+from dnnlib_compat.budgets import MAX_MODULE_DEPTH, MAX_MODULES, MAX_PICKLE, MAX_SCRIPT_BYTES, MORE
 from dnnlib_compat.errors import NetworkFileError, quoted, reading, shown
 from dnnlib_compat.pickle_records import InertRecord, PlainDict, Sealed, TensorRecord
 from dnnlib_compat.pickle_scan import scan
@@ -52,10 +53,10 @@ class StorageType:
 class ArchiveStorage:
     """A storage that lies in an archive as an entry of its own."""
 
-    __slots__ = ("read", "dtype")
+    __slots__ = ("read", "dtype", "nbytes")
 
-    def __init__(self, read, dtype):
-        self.read, self.dtype = read, dtype
+    def __init__(self, read, dtype, nbytes):
+        self.read, self.dtype, self.nbytes = read, dtype, nbytes
 
     def load(self):
         """(untyped storage on the CPU, dtype)."""
@@ -166,7 +167,7 @@ def storage_of(path, archive, entry):
         if found is None or found.file_size < size:
             has = "is not there" if found is None else f"has {found.file_size} bytes instead of {size}"
             raise NetworkFileError(f"truncated or damaged, its storage {quoted(key)} {has}; download it again")
-        return ArchiveStorage(lambda: read_entry(path, archive, name, size), dtype)
+        return ArchiveStorage(lambda: read_entry(path, archive, name, size), dtype, size)
 
     return storage
 
@@ -188,4 +189,9 @@ def read_torchscript_tensors(path):
         content = ArchiveUnpickler(io.BytesIO(data), storage_of(path, archive, entry)).load()
         if not isinstance(content, ScriptRecord):
             raise NetworkFileError(f"{path}: holds a {type(content).__name__}, not the module of a TorchScript program")
-        return {shown(name): record.decode() for name, record in content.tensors().items()}
+        records = content.tensors()
+        # Every tensor is decoded on its own, also those that share a storage or repeat it.
+        sizes = [(math.prod(each.size) * each.storage.dtype.itemsize, each.storage.nbytes) for each in records.values()]
+        if sum(max(size) for size in sizes) > MAX_SCRIPT_BYTES:
+            raise NetworkFileError(f"{path}: its tensors take more than {MAX_SCRIPT_BYTES} bytes; {MORE}")
+        return {shown(name): record.decode() for name, record in records.items()}

@@ -16,7 +16,7 @@ import sys
 
 import numpy as np
 
-from dnnlib_compat.budgets import MAX_NAMES, MORE
+from dnnlib_compat.budgets import MAX_MADE, MAX_NAMES, MORE
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, quoted, reason, shown, what
 from dnnlib_compat.pickle_records import (
     ArrayRecord,
@@ -139,6 +139,31 @@ OTHER_FORMATS = {
 }
 
 
+# Entries that make something as large as what they are given: what they make is counted, file by file.
+COUNTED = {("builtins", name) for name in ("list", "tuple", "set", "frozenset", "bytes")}
+COUNTED |= {("_codecs", "encode"), ("torch", "Size")}
+
+
+class Made:
+    """How many items and bytes the calls of one file have made so far."""
+
+    __slots__ = ("count",)
+
+    def __init__(self):
+        self.count = 0
+
+    def counted(self, function):
+        """A Call of `function` that adds what it is given. Raises NetworkFileError beyond the budget."""
+
+        def checked(*args):
+            self.count += sum(len(each) for each in args if hasattr(each, "__len__"))
+            if self.count > MAX_MADE:
+                raise NetworkFileError(f"makes more than {MAX_MADE} items and bytes of what it holds; {MORE}")
+            return function(*args)
+
+        return call(checked)
+
+
 class RestrictedUnpickler(pickle.Unpickler):
     """Looks up every name in the table `allowed`; others are refused or become inert records."""
 
@@ -146,12 +171,16 @@ class RestrictedUnpickler(pickle.Unpickler):
 
     def __init__(self, file, **options):
         super().__init__(file, **options)
-        self.inert = {}  # one class a name
+        self.inert, self.counting, self.made = {}, {}, Made()  # one class, one call a name
 
     def find_class(self, module, name):
         if module in OTHER_FORMATS:
             raise NetworkFileError(OTHER_FORMATS[module])
         module = PYTHON_2.get(module, module)
+        if (module, name) in COUNTED and (module, name) in self.allowed:
+            if (module, name) not in self.counting:
+                self.counting[module, name] = self.made.counted(self.allowed[module, name])
+            return self.counting[module, name]
         if (module, name) in self.allowed:
             return self.allowed[module, name]
         if module.startswith("torch.nn.modules."):

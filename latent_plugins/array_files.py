@@ -13,8 +13,7 @@ import torch
 from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.budgets import MAX_JSON
 from dnnlib_compat.checksums import check_npz, write_npz
-from dnnlib_compat.errors import quoted, reason
-from dnnlib_compat.formats import check_regular
+from dnnlib_compat.errors import check_regular, quoted, reason
 from dnnlib_compat.util import atomic_output
 
 SLACK = 1 << 20  # bytes that headers and directories may take

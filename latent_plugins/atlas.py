@@ -15,7 +15,14 @@ import torch
 
 from dnnlib_compat.array_archives import open_arrays
 from latent_plugins import atlas_build
-from latent_plugins.atlas_settings import AtlasError, candidates, make_settings, read_settings, shard_files
+from latent_plugins.atlas_settings import (
+    AtlasError,
+    candidates,
+    make_settings,
+    number_of_shards,
+    read_settings,
+    shard_files,
+)
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.importance.weights import log_volume as log_volumes
 
@@ -141,6 +148,9 @@ def open_atlas(path):
     if path.is_file():
         return _open_published(path)
     settings = read_settings(path)
+    total, there = number_of_shards(settings), sum(1 for _ in path.glob("*shard*.npy"))
+    if there < total:  # before so many names are made
+        raise AtlasError(f"{path}: unfinished ({there} of {total} shards); run build_atlas again to go on")
     shards = shard_files(settings)
     missing = atlas_build.missing_shards(path, settings)
     if missing:

@@ -11,8 +11,7 @@ from dnnlib_compat.arguments import is_number, is_whole
 from dnnlib_compat.budgets import MAX_CANDIDATES, MAX_CLASSES, MAX_JSON, MAX_SHARDS, MAX_SIZE, MORE
 from dnnlib_compat.checksums import unsealed_json
 from dnnlib_compat.detectors import file_digest, load_detector
-from dnnlib_compat.errors import quoted, reading, shown
-from dnnlib_compat.formats import check_regular
+from dnnlib_compat.errors import check_regular, quoted, reading, shown
 from dnnlib_compat.pretrained import detectors
 from latent_plugins.candidates import candidate_latents
 from latent_plugins.defaults import (
@@ -232,6 +231,11 @@ def shard_rows(settings):
     return CHEAP_SHARD_ROWS if settings.space == "z:w" or settings.predicted else SHARD_ROWS
 
 
+def number_of_shards(settings):
+    """How many files of rows an atlas is divided into."""
+    return -(-settings.candidates // shard_rows(settings)) * len(settings.classes or (None,))
+
+
 def shard_files(settings):
     """[(file name, class index or None, first row, last row + 1)] of an atlas, in order."""
     shards, rows = [], shard_rows(settings)
@@ -337,7 +341,7 @@ def parse_settings(data, path):
     settings = AtlasSettings(**fields)
     if settings.classes and max(settings.classes) >= settings.c_dim:
         raise AtlasError(f"damaged (it has a class {max(settings.classes)} of {settings.c_dim})")
-    shards = -(-settings.candidates // shard_rows(settings)) * len(settings.classes or (None,))
+    shards = number_of_shards(settings)
     if shards > MAX_SHARDS:
         raise AtlasError(f"damaged (it says that it has {shards} shards, more than {MAX_SHARDS}; {MORE})")
     return settings

@@ -5,11 +5,14 @@ import json
 import os
 import pickle
 import struct
+import tracemalloc
 import warnings
 import zipfile
+from pathlib import Path
 
 import click
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from click.testing import CliRunner
@@ -24,11 +27,11 @@ from cli import calc_metrics, convert, describe, gen_images, inspect_geometry, m
 from cli import train_weights as train_weights_command
 from cli.build_atlas import main as build_atlas
 from cli.options import reports_errors
-from dnnlib_compat import budgets, download
+from dnnlib_compat import budgets, dataset_files, download
 from dnnlib_compat.arguments import check_arguments
-from dnnlib_compat.array_archives import ArrayArchive
+from dnnlib_compat.array_archives import ArrayArchive, open_arrays
 from dnnlib_compat.checkpoint import read_checkpoint
-from dnnlib_compat.checksums import sealed_json, unsealed_json
+from dnnlib_compat.checksums import ChecksumError, read_npy, sealed_json, unsealed_json
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.download import DownloadError, cache_folder
 from dnnlib_compat.errors import DatasetError, NetworkFileError, UnsafePickleError, escaped, reading, shown
@@ -532,3 +535,82 @@ def test_web_pages_are_told(tmp_path, page):
 @pytest.mark.parametrize("mark", [b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"7z\xbc\xaf\x27", b"Rar!\x1a"])
 def test_packed_files_are_told(tmp_path, mark):
     assert "unpack it" in refusal(write(tmp_path / "a.pkl", mark + b"\0" * 100))
+
+
+# --- what costs more than it says -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cbuiltins\nlist\n", "cbuiltins\ntuple\n", "c_codecs\nencode\n"])
+def test_calls_that_copy_what_is_there_are_counted(tmp_path, name):
+    """A hundred kilobytes that would make gigabytes: one long thing in the memo, handed to a call again and again."""
+    long = b"\x80\x04X" + struct.pack("<I", 1 << 16) + b"\x01" * (1 << 16) + b"q\x00" + name.encode() + b"q\x01("
+    path = tmp_path / "amplified.pkl"
+    path.write_bytes(long + b"h\x01h\x00\x85R" * 8000 + b"l.")
+    with pytest.raises(NetworkFileError, match="amplified.pkl: .*makes more than .* items and bytes"):
+        load_network(path)
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def test_pipes_and_devices_are_refused_wherever_files_are_read(tmp_path, pipe):
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(DatasetError, match="a pipe, socket or device, where a file is needed"):
+            ImageDataset(path)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    os.mkfifo(folder / "a.png")
+    with pytest.raises(DatasetError, match="a.png.*a pipe, socket or device"):
+        ImageDataset(folder)
+    with pytest.raises(ChecksumError, match="a pipe, socket or device"):
+        read_npy(pipe)
+    with pytest.raises(ValueError, match="a pipe, socket or device"):
+        with open_arrays(pipe):
+            pass
+
+
+def test_files_of_data_sets_have_a_size_that_images_have(tmp_path, monkeypatch):
+    picture = PIL.Image.new("L", (8, 8))
+    for name in ("a.png", "dataset.json"):
+        path = tmp_path / f"{name}.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            data = io.BytesIO()
+            picture.save(data, "PNG")
+            archive.writestr("0.png" if name == "dataset.json" else "b.png", data.getvalue())
+            archive.writestr(name, bytes(1 << 21))
+        monkeypatch.setattr(dataset_files, "MAX_IMAGE_BYTES", 1 << 20)
+        monkeypatch.setattr(dataset_files, "MAX_LABEL_BYTES", 1 << 20)
+        with pytest.raises(DatasetError, match=f"{name} in it is damaged .*it has 2097152 bytes unpacked"):
+            ImageDataset(path, use_labels=name == "dataset.json")
+
+
+def test_images_of_a_few_bytes_and_many_pixels_are_not_decoded(tmp_path):
+    data = io.BytesIO()
+    PIL.Image.new("P", (9000, 9000)).save(data, "PNG")
+    (tmp_path / "a.png").write_bytes(data.getvalue())
+    with pytest.raises(DatasetError, match="it is 9000x9000, more than 67108864 pixels"):
+        ImageDataset(tmp_path, channels=1)
+
+
+def test_long_names_in_data_sets_are_cut(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("z" * 3000 + ".png", b"no image")
+    with pytest.raises(DatasetError) as raised:
+        ImageDataset(tmp_path / "set.zip")
+    assert len(str(raised.value)) < 500
+
+
+def test_an_atlas_that_claims_a_million_shards_is_told_at_once(tmp_path, tiny):
+    atlas = Atlas.build(tiny, tmp_path / "a", space="style", candidates=20)
+    fields = unsealed_json(json.loads((tmp_path / "a" / "atlas.json").read_text()))
+    fields["candidates"] = 10**9
+    (tmp_path / "a" / "atlas.json").write_text(json.dumps(sealed_json(fields)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"unfinished \(1 of 1000000 shards\)"):
+        open_atlas(tmp_path / "a")
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000 and atlas.top_k
+    tracemalloc.stop()

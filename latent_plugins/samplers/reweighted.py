@@ -169,6 +169,8 @@ class Climbing:
 class LatentGASampler(Climbing, WeightedSampler):
     """Gradient ascent: latents of the prior moved uphill on the weight, as `ascend` does (latentGA).
 
+    What comes out follows no stated density: it is where the prior's draws arrive. Of a prior with an edge (BigGAN's
+    truncated normal) some arrive beyond it.
     steps, rate: the paper's by default. Latents with the weight zero stay where they are. Raises ValueError for a
     negative number of steps or a rate that is not positive.
     """

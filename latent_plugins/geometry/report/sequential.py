@@ -11,8 +11,7 @@ from torch import nn
 
 from dnnlib_compat.archives import open_archive, read_entry
 from dnnlib_compat.budgets import MAX_PICKLE
-from dnnlib_compat.errors import NetworkFileError, reading, reason
-from dnnlib_compat.formats import check_regular
+from dnnlib_compat.errors import NetworkFileError, check_regular, reading, reason
 from dnnlib_compat.networks.interface import LatentGenerator
 from dnnlib_compat.torch_archives import check_checkpoint, content_entry
 from latent_plugins.geometry.dimension import ELEMENTWISE
