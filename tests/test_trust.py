@@ -27,7 +27,7 @@ from cli import calc_metrics, convert, describe, gen_images, inspect_geometry, m
 from cli import train_weights as train_weights_command
 from cli.build_atlas import main as build_atlas
 from cli.options import reports_errors
-from dnnlib_compat import budgets, dataset_files, download
+from dnnlib_compat import budgets, dataset_files, download, torch_archives
 from dnnlib_compat.arguments import check_arguments
 from dnnlib_compat.array_archives import ArrayArchive, open_arrays
 from dnnlib_compat.checkpoint import read_checkpoint
@@ -614,3 +614,24 @@ def test_an_atlas_that_claims_a_million_shards_is_told_at_once(tmp_path, tiny):
         open_atlas(tmp_path / "a")
     assert tracemalloc.get_traced_memory()[1] < 50_000_000 and atlas.top_k
     tracemalloc.stop()
+
+
+def test_torchscript_tensors_that_share_a_storage_count_each(tmp_path, monkeypatch):
+    class Sharing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            whole = torch.zeros(1 << 17)  # half a megabyte
+            for i in range(3):
+                self.register_buffer(f"part{i}", whole)
+
+        def forward(self, x):
+            return x + self.part0[:1]
+
+    path = tmp_path / "sharing.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Sharing()), path)
+    assert len(torch_archives.read_torchscript_tensors(path)) == 3
+    monkeypatch.setattr(torch_archives, "MAX_SCRIPT_BYTES", 1 << 20)
+    with pytest.raises(NetworkFileError, match="sharing.pt: its tensors take more than 1048576 bytes"):
+        torch_archives.read_torchscript_tensors(path)
