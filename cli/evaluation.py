@@ -12,7 +12,7 @@ from cli.launch import own_device
 from cli.metric_inputs import open_detectors, open_real, recorded_data, space_detector
 from cli.options import check_psi, open_network
 from cli.progress import count_progress
-from cli.report import result_line, summary_line
+from cli.report import DRAWN, result_line, summary_line
 from cli.sampling import ATLAS, OWN, VOLUME, WEIGHTS, SamplerMaker, check_sampler, filters_and_base
 from latent_plugins import distributed
 from latent_plugins.metrics.evaluate import evaluate
@@ -23,7 +23,6 @@ from latent_plugins.samplers.mixture import MixtureSampler
 
 SAMPLER_OPTIONS = tuple(option for option in VOLUME + ATLAS + WEIGHTS + OWN if option != "detector")
 SHARED_ATLAS = "another set of candidates: the repeats share one atlas (--fresh-atlas)"
-DRAWN = ("distinct", "law_log_volume", "drawn_log_volume")  # of a draw's report, in every line
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
@@ -108,7 +107,6 @@ class Run:
             needed=self.largest_draw(),
             shortage="{needed} samples are more than the {candidates} candidates of an atlas of this size",
             per_sample=CANDIDATES_PER_SAMPLE,
-            in_order=any(setting.rho is not None and math.isinf(setting.rho) for setting in settings),
         )
 
     def lines(self, setting):

@@ -117,7 +117,6 @@ def main(
 
     shortage = f"seed {max(seeds)} is beyond the {{candidates}} candidates of an atlas of this size"
     drawing = dict(cutoff=cutoff, label=label, needed=max(seeds) + 1, shortage=shortage)
-    drawing["in_order"] = rho is not None and np.isinf(rho)
     sampler, described = SamplerMaker(generator, source, entry, sampler_name, options, **drawing).make(rho, psi)
     record = dict(network=source, sampler=sampler_name, trunc=psi, noise_mode=noise_mode, **described)
     if cutoff is not None:

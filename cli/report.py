@@ -9,7 +9,7 @@ import scipy.stats
 
 from dnnlib_compat.line_files import append_lines
 
-DRAWN = ("ess", "distinct", "law_log_volume", "drawn_log_volume")  # of a weighted draw: means of repeats
+DRAWN = ("distinct", "law_log_volume", "drawn_log_volume", "effective_rho")  # of a draw's report, in every line
 
 
 def format_time(seconds):
@@ -55,7 +55,7 @@ def mean_and_interval(values, level=0.95):
 
 def summary_line(lines):
     """The record of the repeats of one setting: mean figures, and `interval95` of each."""
-    drawn = {key: np.mean([line[key] for line in lines]) for key in DRAWN if lines[0].get(key) is not None}
+    drawn = {key: np.mean([line[key] for line in lines]) for key in ("ess", *DRAWN) if lines[0].get(key) is not None}
     keys = lines[0]["results"]
     summed = {key: mean_and_interval([line["results"][key] for line in lines]) for key in keys}
     line = {key: value for key, value in lines[0].items() if key not in ("seed", "repeat")}

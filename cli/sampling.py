@@ -213,19 +213,17 @@ class SamplerMaker:
 
     options: all of VOLUME, ATLAS, WEIGHTS and OWN. entry: the network's catalogue entry. label: the only class wanted;
     needed: how many latents are drawn from an atlas; shortage: text for too few candidates without replacement, with
-    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap;
-    in_order: whether they are taken in the order of their volumes.
+    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
     """
 
     def __init__(
         self, generator, source, entry, name, options, *, cutoff, needed, shortage, label=None, per_sample=0,
-        in_order=False,
     ):  # fmt: skip
         self.generator, self.source, self.name, self.options = generator, source, name, options
         self.filters, self.sampler_class = filters_and_base(name)
         self.advice = usable_advice(generator, entry.get("recommended", {}))
         self.cutoff, self.needed, self.shortage = cutoff, needed, shortage
-        self.label, self.per_sample, self.in_order = label, per_sample, in_order
+        self.label, self.per_sample = label, per_sample
         self._found, self._built = {}, {}
 
     def make(self, rho, psi, atlas_seed=0):
@@ -293,9 +291,10 @@ class SamplerMaker:
             raise click.ClickException(
                 f"--rho={chosen:g} takes candidates in the order of their volumes; leave out --{spelled(extra[0])}"
             )
-        key = psi, atlas_seed
+        extremes = chosen is not None and bool(np.isinf(chosen))
+        key = psi, atlas_seed, extremes
         if key not in self._found:
-            self._found[key] = self._find_atlas(psi, atlas_seed)
+            self._found[key] = self._find_atlas(psi, atlas_seed, extremes)
         atlas, space = self._found[key]
         if "rho" in self.sampler_class.settings:
             own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space)) if chosen is None else chosen
@@ -305,17 +304,21 @@ class SamplerMaker:
             self.generator, self.sampler_class.name, atlas, space=space, label=self.label, top_k=top_k, **drawn, **own
         )
 
-    def _find_atlas(self, psi, seed):
-        """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use."""
+    def _find_atlas(self, psi, seed, extremes):
+        """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use.
+
+        extremes: whether its candidates are taken in the order of their volumes. Where none is drawn twice there must
+        be as many as latents.
+        """
         options = self.options
         atlas, space = given_atlas(options["atlas_path"], self.advice, options["space"], psi, self.cutoff)
         if atlas is None:
             made = self._settings(space, psi)
             if made["candidates"] is None and space == "z:w" and self.per_sample:
-                each = 1 if self.in_order else self.per_sample
+                each = 1 if extremes else self.per_sample
                 made["candidates"] = max(default_candidates(space), each * self.needed)
             settings = settings_for(self.generator, options["top_k"], self.advice, seed=seed, **made)
-            if settings.candidates < self.needed and (options["without_replacement"] or self.in_order):
+            if (extremes or options["without_replacement"]) and settings.candidates < self.needed:
                 text = self.shortage.format(needed=self.needed, candidates=settings.candidates)
                 raise ValueError(f"{text}: give more --candidates")
             if settings not in self._built:  # in style space, truncation changes nothing

@@ -9,12 +9,12 @@ import warnings
 import click
 import numpy as np
 
-from cli.evaluation import DRAWN, Run, plan
+from cli.evaluation import Run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.paths import FilePath
-from cli.report import append_line
+from cli.report import DRAWN, append_line
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
 from dnnlib_compat.line_files import merge_lines

@@ -3,7 +3,7 @@
 import torch
 
 from latent_plugins.priors import base_measure
-from latent_plugins.randomness import Stream, uniforms
+from latent_plugins.randomness import Stream, class_substream, uniforms
 
 
 def candidate_latents(indices, z_dim, *, seed, base="prior", radius=1.0, label=None):
@@ -14,6 +14,5 @@ def candidate_latents(indices, z_dim, *, seed, base="prior", radius=1.0, label=N
     has candidates of its own. Raises ValueError for an unknown base measure.
     """
     measure = base_measure(base, z_dim, radius)
-    substream = 0 if label is None else label + 1
-    u = uniforms(indices, measure.width, seed=seed, stream=Stream.CANDIDATES, substream=substream)
+    u = uniforms(indices, measure.width, seed=seed, stream=Stream.CANDIDATES, substream=class_substream(label))
     return torch.tensor(measure.transform(u).astype("float32"))  # in memory of torch's own: its place decides kernels

@@ -14,7 +14,7 @@ from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_build import computed_volumes
 from latent_plugins.importance.resampling import systematic
 from latent_plugins.importance.weights import log_weights, normalized
-from latent_plugins.randomness import Stream, uniforms
+from latent_plugins.randomness import Stream, class_substream, uniforms
 
 CACHE = "true-volumes{}.npz"
 
@@ -50,8 +50,8 @@ def corrected(generator, atlas, volume, rho, n, label=None):
     if n == usable:
         pool, expected = np.flatnonzero(np.isfinite(logw)), logw[np.isfinite(logw)]
     else:
-        substream = 0 if label is None else label + 1
-        u = uniforms([0], 1, seed=atlas.settings.seed, stream=Stream.POOL, substream=substream)[0, 0]
+        options = dict(seed=atlas.settings.seed, stream=Stream.POOL, substream=class_substream(label))
+        u = uniforms([0], 1, **options)[0, 0]
         pool, copies = np.unique(systematic(logw, n, u), return_counts=True)
         expected = np.log(copies)
     true, logits = np.full(len(volume), np.nan), np.full(len(volume), -np.inf)

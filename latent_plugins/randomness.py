@@ -87,6 +87,11 @@ def permutation(n, *, seed, stream, substream=0):
     return np.argsort(uniforms(np.arange(n), 1, seed=seed, stream=stream, substream=substream)[:, 0], kind="stable")
 
 
+def class_substream(label):
+    """The substream of a class index; that of None, without classes, comes before all of them."""
+    return 0 if label is None else label + 1
+
+
 def torch_seed(generator):
     """A 62-bit seed for counter-based streams, drawn from a torch.Generator."""
     return int(torch.randint(2**62, (), generator=generator))

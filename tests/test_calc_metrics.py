@@ -262,8 +262,10 @@ def test_samplers_without_enough_candidates_are_refused_before_any_work(world):
     few = ("--metrics=fid500_full", "--sampler=magnet", "--candidates=100")
     message = run(*world, *few, "--without-replacement", fails=True)
     assert "500 samples are more than the 100 candidates" in message
+    (ordered,) = lines(*world, "--metrics=fid50_full", *few[1:], "--without-replacement")
+    assert ordered["effective_rho"] < 0.9 and ordered["distinct"] == 50
     (line,) = lines(*world, *few)
-    assert line["ess"] < 100 and 0 < line["distinct"] <= 100
+    assert line["effective_rho"] is None and line["ess"] < 100 and 0 < line["distinct"] <= 100
     assert line["drawn_log_volume"] == pytest.approx(line["law_log_volume"], abs=0.1)
 
 

@@ -14,6 +14,7 @@ from detector_files import write_torchscript
 from image_zips import random_images, write_zip
 
 from cli import modes as modes_module
+from cli import sampling
 from cli.gen_images import main as gen_images
 from cli.modes import Nearest, features_for_lpips, pixel_rows
 from cli.modes import main as modes
@@ -353,3 +354,12 @@ def test_strips_refuse_before_they_work(tmp_path, network, atlas):
         polarity_strip, *options, "--top-k=99", f"--out={tmp_path / 'a.png'}", fails=True
     )
     assert not (tmp_path / "a.png").exists()
+
+
+def test_more_extremes_than_candidates_are_refused_before_any_work(tmp_path, monkeypatch):
+    """The command says so before it builds an atlas that cannot serve."""
+    monkeypatch.setattr(sampling, "cached_atlas", lambda *args: pytest.fail("an atlas was built"))
+    options = [f"--outdir={tmp_path / 'out'}", "--space=style", "--n=30", "--candidates=20", "--device=cpu"]
+    result = CliRunner().invoke(modes, options)
+    assert result.exit_code == 1
+    assert "30 extremes are more than the 20 candidates of an atlas of this size" in result.output

@@ -5,7 +5,7 @@ Everything takes normalised log-weights float64 [N], −inf where there is no we
 
 import numpy as np
 
-from latent_plugins.randomness import Stream, permutation, uniforms
+from latent_plugins.randomness import Stream, class_substream, permutation, uniforms
 
 # 2⁶⁴ over the golden ratio, rounded to an odd number: its multiples modulo 2⁶⁴ are the additive sequence of lowest
 # discrepancy, whose every range is spread evenly, and none of them repeats.
@@ -16,7 +16,7 @@ LAYOUT, SHIFT = range(2)  # and of the stream ORDER
 
 def substream_of(label, purpose):
     """The substream of a class index (None without classes) for one of two purposes."""
-    return 2 * (0 if label is None else label + 1) + purpose
+    return 2 * class_substream(label) + purpose
 
 
 def inverse_cdf(logw, u):

@@ -12,7 +12,7 @@ from latent_plugins.importance.psis import pareto_smooth
 from latent_plugins.importance.report import together, warn_if_flattened, warn_if_uneven, weighted_draw
 from latent_plugins.importance.weights import base_correction, degeneracy, log_weights, normalized
 from latent_plugins.priors import NormalPrior
-from latent_plugins.randomness import gumbels, torch_seed
+from latent_plugins.randomness import class_substream, gumbels, torch_seed
 from latent_plugins.samplers.base import Latents, Sampler, by_class, check_labels
 
 ROWS = 10_000  # candidates whose latents are made at once
@@ -151,7 +151,7 @@ class PolaritySampler(Sampler):
         """All usable candidates in the order in which they are drawn without replacement."""
         if np.isinf(self.rho):
             return resampling.extreme_order(self._weights(label)[0], self.rho)
-        return resampling.gumbel_order(logw, gumbels(len(logw), seed=seed, substream=0 if label is None else label + 1))
+        return resampling.gumbel_order(logw, gumbels(len(logw), seed=seed, substream=class_substream(label)))
 
     def _weights(self, label):
         if label not in self._per_class:
