@@ -695,3 +695,10 @@ def test_an_encrypted_zip_is_named(tmp_path):
             start = data.find(mark, start + 4)
     path.write_bytes(data)
     assert "encrypted ('00000/img00000000.png' in it); unpack it with its password" in line(path)
+
+
+def test_brackets_in_names_are_no_nesting():
+    names = [f"odd[{{[{i}.png" for i in range(300)]
+    assert parse_labels(labels_file([[name, 1] for name in names])) == dict.fromkeys(names, 1)
+    with pytest.raises(ValueError, match="brackets are nested more than 100 deep"):
+        parse_labels(b'{"labels": ' + b"[" * 200 + b"]" * 200 + b"}")
