@@ -1,18 +1,15 @@
 """Labels of a data set: classes or vectors, as dataset.json has them."""
 
 import json
-import re
 
 import numpy as np
 
 from dnnlib_compat.errors import reason
+from dnnlib_compat.nesting import check_nesting
 
 LABELS = "dataset.json"
 LABELS_FORM = 'write it as {"labels": [["00000/img00000000.png", 6], ...]}'
 HIGHEST_CLASS = 2**31 - 1
-DEEPEST, CHUNK = 100, 1 << 20  # levels of brackets; bytes that are looked at at once
-TEXT = rb'"(?:[^"\\]|\\.)*"'  # a string of JSON
-OPENING, CLOSING = (list(brackets) for brackets in (b"[{", b"]}"))
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -37,25 +34,6 @@ def parse_labels(data):
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise ValueError(f"is malformed (entry {position} of its labels is no [name, label]); {LABELS_FORM}")
     return {plain_name(name): _whole(label) for name, label in labels}
-
-
-def check_nesting(data):
-    """Raise ValueError for brackets in JSON's bytes that are nested deeper than labels are.
-
-    Before it is parsed: the parser recurses, and at the end of the stack whatever else runs there fails too.
-    """
-    if nesting(data) > DEEPEST and nesting(re.sub(TEXT, b"", data)) > DEEPEST:  # names may have brackets
-        raise ValueError(f"its brackets are nested more than {DEEPEST} deep")
-
-
-def nesting(data):
-    """The deepest level of the brackets in bytes, those in texts among them."""
-    depth = deepest = 0
-    for start in range(0, len(data), CHUNK):
-        codes = np.frombuffer(data, np.uint8)[start : start + CHUNK]
-        levels = depth + np.cumsum(np.isin(codes, OPENING).astype(np.int64) - np.isin(codes, CLOSING))
-        depth, deepest = int(levels[-1]), max(deepest, int(levels.max()))
-    return deepest
 
 
 def plain_name(name):
