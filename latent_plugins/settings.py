@@ -68,7 +68,7 @@ class Setting:
         if value is None and self.optional:
             return None
         if isinstance(value, bool) and self.kind is not bool:
-            raise ValueError(f"{self.name} is a number, not {value}" if self.kind is not str else self._not_among(value))
+            raise ValueError(self._not_among(value) if self.kind is str else f"{self.name} is a number, not {value}")
         if self.kind is float and isinstance(value, CONVERTIBLE[float]):
             value = float(value)
         value = native(value)
@@ -149,7 +149,7 @@ class Settings:
         return dataclasses.replace(self, **changes)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def described(cls):
     """See Settings.described."""
     if not dataclasses.is_dataclass(cls):
