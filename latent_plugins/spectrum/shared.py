@@ -95,7 +95,7 @@ class Shared(Method):
 
     class Settings(Settings):
         basis: int | None = setting(
-            None, low=1, metavar="Q", default_text="6 more than top-k", help="directions of a latent"
+            None, low=1, metavar="Q", default_text=f"{SPARE_DIRECTIONS} more than top-k", help="directions of a latent"
         )
         labels: int = setting(BASIS_LABELS, low=1, metavar="N", help="latents that the basis is learned from")
 
