@@ -60,14 +60,14 @@ def fill(network, tensors, strict=True):
     return network
 
 
-def owned(tensor, dtype=torch.float32):
-    """A contiguous copy in memory of torch's own.
+def owned(tensor, dtype=None):
+    """A contiguous copy in memory of torch's own, of float32 unless told otherwise.
 
     What was read from a file may lie in the file's buffer, at any alignment. Kernels differ by alignment and so do the
     last bits of their results: the same network from two formats would give two images. A file that is mapped into
     memory may be overwritten besides.
     """
-    return torch.empty(tensor.shape, dtype=dtype, device=tensor.device).copy_(tensor.detach())
+    return torch.empty(tensor.shape, dtype=dtype or torch.float32, device=tensor.device).copy_(tensor.detach())
 
 
 def is_finite(tensor):

@@ -2,7 +2,10 @@
 
 A detector file is one of: TorchScript (`.pt`, the StyleGAN2-ADA release), a persistent pickle (`.pkl`, the StyleGAN3
 release), a state dict (`.pth`: pytorch-fid's Inception, torchvision's VGG16), or the embedded classifier (`.npz`).
+The networks are imported when a file has one: their classes are torch's.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import functools
@@ -22,15 +25,6 @@ from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.errors import NetworkFileError, naming, reading, reason
 from dnnlib_compat.formats import LEGACY_CHECKPOINT, first_look
-from dnnlib_compat.networks.inception_v3 import InceptionV3, convert_inception_state, is_inception_state
-from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
-from dnnlib_compat.networks.vgg16 import (
-    VGG16,
-    convert_lpips_heads,
-    convert_vgg16_state,
-    is_lpips_state,
-    is_vgg16_state,
-)
 from dnnlib_compat.pickle_records import PersistentRecord
 from dnnlib_compat.torch_archives import read_torchscript_tensors
 from dnnlib_compat.unpickle import read_pickle, refuse_inert
@@ -126,6 +120,10 @@ def load_detector(source, *, lpips_heads=None, device="cpu", allow_code=False):
     Raises NetworkFileError (a ValueError) for a file that is no detector, ValueError for an unknown name, OSError when
     it cannot be read.
     """
+    from dnnlib_compat.networks.inception_v3 import is_inception_state
+    from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
+    from dnnlib_compat.networks.vgg16 import is_vgg16_state
+
     path = pretrained.locate(source, pretrained.detectors())
     with reading(path):
         identity = str(source) if source in pretrained.detectors() else Path(source).name, file_digest(path)
@@ -198,6 +196,8 @@ def classifier_detector(identity, network):
 
 
 def inception_detector(identity, tensors, path, device):
+    from dnnlib_compat.networks.inception_v3 import InceptionV3, convert_inception_state
+
     with naming(path):
         tensors = convert_inception_state(tensors)
     network = filled(InceptionV3, tensors).to(device)
@@ -206,6 +206,8 @@ def inception_detector(identity, tensors, path, device):
 
 
 def vgg16_detector(identity, tensors, path, lpips_heads, device):
+    from dnnlib_compat.networks.vgg16 import VGG16, convert_lpips_heads, convert_vgg16_state, is_lpips_state
+
     with naming(path):
         tensors = convert_vgg16_state(tensors)
     if lpips_heads is not None:

@@ -18,22 +18,23 @@ from dnnlib_compat.pickle_scan import scan
 from dnnlib_compat.unpickle import ALLOWED, RestrictedUnpickler, call
 
 CONTENT, CODE = "data.pkl", "/code/"
+# {name of a class of storages: name of torch's dtype}
 STORAGES = {
     f"{name}Storage": dtype
     for name, dtype in dict(
-        Double=torch.float64,
-        Float=torch.float32,
-        Half=torch.float16,
-        BFloat16=torch.bfloat16,
-        Long=torch.int64,
-        Int=torch.int32,
-        Short=torch.int16,
-        Char=torch.int8,
-        Byte=torch.uint8,
-        Bool=torch.bool,
-        ComplexDouble=torch.complex128,
-        ComplexFloat=torch.complex64,
-        Untyped=torch.uint8,
+        Double="float64",
+        Float="float32",
+        Half="float16",
+        BFloat16="bfloat16",
+        Long="int64",
+        Int="int32",
+        Short="int16",
+        Char="int8",
+        Byte="uint8",
+        Bool="bool",
+        ComplexDouble="complex128",
+        ComplexFloat="complex64",
+        Untyped="uint8",
     ).items()
 }
 
@@ -110,7 +111,7 @@ class ArchiveUnpickler(RestrictedUnpickler):
 
     def find_class(self, module, name):
         if module in ("torch", "torch.storage") and name in STORAGES:
-            return StorageType(STORAGES[name])
+            return StorageType(getattr(torch, STORAGES[name]))
         if module == "__torch__" or module.startswith("__torch__."):
             return ScriptRecord
         if module == "torch.jit._pickle":
@@ -133,7 +134,7 @@ class StorageCollector(ArchiveUnpickler):
 
     def find_class(self, module, name):
         if module in ("torch", "torch.storage") and name in STORAGES:
-            return StorageType(STORAGES[name])
+            return StorageType(getattr(torch, STORAGES[name]))
         return InertRecord
 
 

@@ -27,19 +27,19 @@ from latent_plugins.atlas_settings import (
     read_settings,
     shard_files,
     shard_map,
-    shard_rows,
 )
-from latent_plugins.defaults import OVERSAMPLE, default_method
+from latent_plugins.atlas_shards import computed_rows
+from latent_plugins.defaults import default_method
 from latent_plugins.importance.weights import log_volume
-from latent_plugins.predictor import PredictorError, fit, load_predictor, predictor_inputs
+from latent_plugins.predictor import PredictorError, fit, load_predictor
+from latent_plugins.predictor.methods import MIN_SPEARMAN as MIN_SPEARMAN  # commands know it from here
 from latent_plugins.randomness import Stream, integer_key
-from latent_plugins.spectrum import spectrum
+from latent_plugins.spectrum import METHODS, spectrum
 from latent_plugins.spectrum.shared import basis_of, mean_metric
 
 BASIS_FILE = "basis.npy"
 PREDICTOR_FILE = "predictor.npz"
 BESIDE = 1 << 60  # turns the seed of the candidates into that of the latents that something is learned from
-MIN_SPEARMAN = 0.85
 AGAIN = "run build_atlas again, which computes it anew"
 
 
@@ -114,16 +114,8 @@ def label_settings(generator, settings):
     """AtlasSettings of the spectra that a predictor learns from: at latents beside the atlas's candidates."""
     classes = settings.classes or (None,)
     method = default_method(shard_map(generator, settings, classes[0]), settings.top_k)
-    return dataclasses.replace(
-        settings,
-        seed=settings.seed ^ BESIDE,
-        candidates=-(-settings.labels // len(classes)),
-        method=method,
-        oversample=OVERSAMPLE if method == "subspace" else None,
-        iterations=1 if method == "subspace" else None,
-        basis=None,
-        labels=None,
-    )
+    beside = dict(seed=settings.seed ^ BESIDE, candidates=-(-settings.labels // len(classes)))
+    return dataclasses.replace(settings, **beside).by(METHODS[method]())
 
 
 def label_shards(generator, settings):
@@ -170,8 +162,7 @@ def inputs_of(generator, settings, labels, label, start, stop, basis):
     """`predictor_inputs` of candidates of the settings `labels`."""
     space_map = shard_map(generator, settings, label)
     x = entered(space_map, labels, label, np.arange(start, stop))
-    options = dict(basis=basis, directions=settings.basis) if basis is not None else {}
-    return predictor_inputs(space_map, x, max_memory=settings.max_memory, **options)
+    return settings.made_by.inputs(space_map, x, basis=basis, max_memory=settings.max_memory)
 
 
 def check_predictor(path, settings, min_spearman):
@@ -183,11 +174,10 @@ def check_predictor(path, settings, min_spearman):
         return None
     _, found = load_predictor(Path(path) / PREDICTOR_FILE)
     if not found.spearman >= min_spearman:
-        more = "more --basis" if settings.method == "hybrid" else "--method=hybrid"
         raise AtlasError(
             f"{path}: the predictor's rank correlation with {found.rows} held-out volumes is {found.spearman:.3f}, "
-            f"below --min-spearman={min_spearman:g}: give more --labels (those there are kept), {more}, or "
-            "--method=subspace"
+            f"below --min-spearman={min_spearman:g}: give more --labels (those there are kept), "
+            f"{settings.made_by.remedy}, or --method=subspace"
         )
     return found
 
@@ -215,7 +205,7 @@ def entered(space_map, settings, label, indices):
 def compute_shard(generator, settings, label, start, stop, basis=None):
     """Singular values float32 [stop − start, top_k] of the candidates `start` to `stop` of a class.
 
-    basis: for the method shared.
+    basis: for methods that learn one.
     """
     return spectra_of(generator, settings, label, np.arange(start, stop), basis)
 
@@ -224,19 +214,11 @@ def spectra_of(generator, settings, label, indices, basis=None):
     """Singular values float32 [len(indices), top_k] of candidates of a class, as `compute_shard`."""
     space_map = shard_map(generator, settings, label)
     x = entered(space_map, settings, label, indices)
-    options = dict(basis=basis, directions=settings.basis) if settings.method == "shared" else {}
-    options |= {
-        name: getattr(settings, name)
-        for name in ("projection", "oversample", "iterations", "precision")
-        if getattr(settings, name) is not None
-    }
-    if settings.method in ("projected", "subspace"):
-        # The same random directions for the whole atlas: volumes of different candidates must be comparable.
-        key = integer_key(0, seed=settings.seed, stream=Stream.PROJECTION)
-        options["generator"] = torch.Generator().manual_seed(key)
-    sigma = spectrum(
-        space_map, x, top_k=settings.top_k, method=settings.method, max_memory=settings.max_memory, **options
-    )
+    # The same random directions for the whole atlas: volumes of different candidates must be comparable.
+    rng = torch.Generator().manual_seed(integer_key(0, seed=settings.seed, stream=Stream.PROJECTION))
+    options = dict(generator=rng, basis=basis, max_memory=settings.max_memory)
+    options["precision"] = settings.precision or "float32"
+    sigma = spectrum(space_map, x, top_k=settings.top_k, method=settings.made_by, **options)
     return sigma.cpu().numpy()
 
 
@@ -309,8 +291,8 @@ def check_claim(path, settings):
         if differing and not (differing == ["labels"] and extensible(path, existing, settings)):
             name = differing[0]
             raise AtlasError(
-                f"{path} holds an atlas with another {name} ({getattr(existing, name)}, wanted "
-                f"{getattr(settings, name)}): choose another folder, or remove this one"
+                f"{path} holds an atlas with another {name} ({existing.values().get(name)}, wanted "
+                f"{settings.values().get(name)}): choose another folder, or remove this one"
             )
         return existing
     if path.exists() and any(not is_leftover(file.name) for file in path.iterdir()):
@@ -319,7 +301,7 @@ def check_claim(path, settings):
 
 
 def write_settings(path, settings):
-    fields = dataclasses.asdict(settings)
+    fields = settings.fields()
     fields = sealed_json(fields) if settings.format == FORMAT else fields
     with atomic_output(Path(path) / "atlas.json") as tmp:
         tmp.write_text(json.dumps(fields, indent=1) + "\n")
@@ -334,7 +316,7 @@ def extensible(path, existing, settings):
 def more_labels(path, existing, settings):
     """Go on with more labels, where no volume has been predicted yet: what is complete stays."""
     settings = dataclasses.replace(settings, format=existing.format)
-    full = shard_rows(dataclasses.replace(settings, method="exact"))
+    full = computed_rows(settings)
     stale = []
     for file in Path(path).glob("labels-*.npy"):
         try:

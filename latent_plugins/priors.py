@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import scipy.special
-import scipy.stats
 import torch
 
 EDGE = 2.0**-54  # how near to 0 and 1 a probability may come before its normal score is infinite
@@ -160,6 +159,8 @@ class TruncatedNormalPrior(Prior):
     @property
     def entropy(self):
         """See Prior."""
+        import scipy.stats  # takes a while, and looks at torch
+
         return self.dim * float(scipy.stats.truncnorm(-self.bound, self.bound).entropy())
 
 

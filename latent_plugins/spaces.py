@@ -1,5 +1,7 @@
 """Spaces: which differentiable map's volume counts, and where its latents live."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import math

@@ -10,9 +10,9 @@ import torch
 from detector_files import SmallDetector, nvidia_names, random_inception, write_persistent, write_torchscript
 from pickles import Call, Named, record, write_pickle
 
-from dnnlib_compat import detectors as module
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError
+from dnnlib_compat.networks import vgg16
 from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
 
 
@@ -112,9 +112,9 @@ def test_lpips_heads_join_a_vgg16(tmp_path, monkeypatch):
         def lpips(self, x):
             return self.features(x) * self.lpips0[:3]
 
-    monkeypatch.setattr(module, "VGG16", FakeVGG16)
-    monkeypatch.setattr(module, "is_vgg16_state", lambda names: "weight" in names)
-    monkeypatch.setattr(module, "convert_vgg16_state", dict)
+    monkeypatch.setattr(vgg16, "VGG16", FakeVGG16)
+    monkeypatch.setattr(vgg16, "is_vgg16_state", lambda names: "weight" in names)
+    monkeypatch.setattr(vgg16, "convert_vgg16_state", dict)
     torch.save({"weight": torch.ones(3)}, tmp_path / "vgg16.pth")
     widths = [64, 128, 256, 512, 512]
     torch.save({f"lin{k}.model.1.weight": torch.ones(1, n, 1, 1) for k, n in enumerate(widths)}, tmp_path / "heads.pth")

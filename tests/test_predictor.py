@@ -189,7 +189,7 @@ def test_a_poor_predictor_is_refused_and_goes_on_with_more_labels(tmp_path, netw
     assert np.array_equal(open_atlas(tmp_path / "a").log_volume(), fresh.log_volume())
     with pytest.raises(AtlasError, match="with another labels"):  # its volumes are there
         Atlas.build(network, tmp_path / "a", min_spearman=-1, **options | dict(labels=200))
-    with pytest.raises(ValueError, match="20 labels are too few to learn from: give at least 100"):
+    with pytest.raises(ValueError, match="labels must be at least 100, not 20"):
         make_settings(network, method="hybrid", labels=20)
     with pytest.raises(ValueError, match="a basis of 13 directions is outside 1 to 12"):
         make_settings(network, space="pixel", method="hybrid", basis=13)

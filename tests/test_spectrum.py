@@ -157,7 +157,7 @@ def test_truncation_and_labels_enter_the_map(tiny_conditional):
         (lambda g: spectrum(get_space(g, "style"), torch.randn(1, 8), top_k=1, method="qr"), "exact, projected"),
         (
             lambda g: spectrum(get_space(g, "style"), torch.randn(1, 8), top_k=5, method="projected", projection=4),
-            "top_k 5 exceeds the 4 dimensions",
+            "top_k 5 is outside 1 to 4, what the method projected gives here",
         ),
         (lambda g: spectrum(get_space(g, "pixel"), torch.randn(1, 8), top_k=5, max_memory=1000), "raise --max-memory"),
     ],

@@ -1,7 +1,6 @@
 """Randomized subspace iteration and shared bases against the whole Jacobian."""
 
 import math
-import sys
 
 import pytest
 import torch
@@ -11,9 +10,9 @@ from test_spectrum import FunctionMap, bent_map
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
+from latent_plugins.spectrum import memory, spectrum
 from latent_plugins.spectrum.compiled import CompiledMap
-from latent_plugins.spectrum.composition import Products
+from latent_plugins.spectrum.operator import JacobianOperator
 from latent_plugins.spectrum.products import (
     jacobian_columns,
     jacobian_columns_each,
@@ -21,7 +20,7 @@ from latent_plugins.spectrum.products import (
     jacobian_rows_each,
 )
 from latent_plugins.spectrum.shared import shared_basis
-from latent_plugins.spectrum.subspace import orthonormal, subspace, subspace_with_residual
+from latent_plugins.spectrum.subspace import Subspace, orthonormal
 
 SPACES = [(name, domain) for name in ("z:w", "z:pixel", "w:pixel") for domain in ("sphere", "gaussian")]
 
@@ -97,7 +96,8 @@ def test_a_full_block_is_exact(oversample, iterations):
         options = dict(oversample=oversample, iterations=iterations, generator=seeded())
         expected = spectrum(space_map, x, top_k=3)
         torch.testing.assert_close(spectrum(space_map, x, top_k=3, method="subspace", **options), expected)
-        values, residual = subspace_with_residual(space_map, x, top_k=3, max_memory=None, **options)
+        method = Subspace(oversample=oversample, iterations=iterations)
+        values, residual = method.with_residual(JacobianOperator(space_map, x), 3, seeded())
         torch.testing.assert_close(values, expected)
         assert (residual == 0).all()
 
@@ -167,15 +167,14 @@ def test_the_seed_decides_and_nothing_else():
 def test_blocks_stay_under_the_bound(monkeypatch, bound):
     """What the plan counts: one latent in one direction, and the blocks of the latents at hand."""
     planned = []
-    module = sys.modules[subspace.__module__]
-    original = module.plan_chunks
+    original = memory.plan_chunks
 
     def recording(n, directions, row_bytes, block_bytes, *rest):
         latents_at_once, chunk = original(n, directions, row_bytes, block_bytes, *rest)
         planned.append(latents_at_once * (chunk * row_bytes + block_bytes))
         return latents_at_once, chunk
 
-    monkeypatch.setattr(module, "plan_chunks", recording)
+    monkeypatch.setattr(memory, "plan_chunks", recording)
     space_map = get_space(small_stylegan2(z_dim=24, w_dim=24), "pixel")
     spectrum(space_map, latents(space_map, 9), top_k=5, method="subspace", generator=seeded(), max_memory=bound)
     assert len(planned) == 1 and planned[0] <= bound
@@ -187,10 +186,10 @@ def test_the_residual_is_what_the_last_products_gained():
     space_map, x = affine_map(values, 60, 90), torch.randn(2, 60, generator=seeded(5))
     residuals = []
     for iterations in range(4):
-        options = dict(top_k=10, max_memory=None, oversample=8, iterations=iterations)
-        ours, residual = subspace_with_residual(space_map, x, generator=seeded(), **options)
+        method, operator = Subspace(oversample=8, iterations=iterations), JacobianOperator(space_map, x)
+        ours, residual = method.with_residual(operator, 10, seeded())
         assert ours.shape == (2, 10) and residual.shape == (2,) and residual.dtype == torch.float32
-        assert torch.equal(subspace(space_map, x, generator=seeded(), **options), ours)
+        assert torch.equal(spectrum(space_map, x, top_k=10, method=method, generator=seeded()), ours)
         residuals.append(residual)
         if iterations:
             missing = values[:10].double().log().sum() - log_volume(ours)
@@ -205,9 +204,9 @@ def test_zero_and_broken_jacobians_spare_the_others():
     space_map = FunctionMap(lambda x: x.square() @ matrix, 20, 30)
     x = torch.randn(3, 20, generator=seeded(1))
     x[0], x[1, 3] = 0, math.nan
-    options = dict(top_k=4, max_memory=None, oversample=4)
-    values, residual = subspace_with_residual(space_map, x, generator=seeded(), **options)
-    alone, gain = subspace_with_residual(space_map, x[2:], generator=seeded(), **options)
+    method = Subspace(oversample=4)
+    values, residual = method.with_residual(JacobianOperator(space_map, x), 4, seeded())
+    alone, gain = method.with_residual(JacobianOperator(space_map, x[2:]), 4, seeded())
     assert (values[0] == 0).all() and residual[0] == 0
     assert values[1].isnan().all() and residual[1].isnan()
     torch.testing.assert_close(values[2:], alone)
@@ -239,13 +238,13 @@ def test_a_composition_starts_from_its_first_part(domain):
     x = latents(space_map, 6)
     torch.testing.assert_close(second(first(x)), space_map(x))
     torch.testing.assert_close(
-        Products(space_map, x).columns(torch.eye(24).expand(6, -1, -1), 5),
+        JacobianOperator(space_map, x, at_once=5).columns(torch.eye(24).expand(6, -1, -1)),
         jacobian_columns(space_map, x, torch.eye(24)),
         rtol=1e-3, atol=1e-5,
     )  # fmt: skip
     u = torch.randn(6, 3, space_map.out_dim, generator=seeded(4))
     torch.testing.assert_close(
-        Products(space_map, x).rows(u, 2), jacobian_rows_each(space_map, x, u), rtol=1e-3, atol=1e-3
+        JacobianOperator(space_map, x, at_once=2).rows(u), jacobian_rows_each(space_map, x, u), rtol=1e-3, atol=1e-3
     )
     exact = spectrum(space_map, x, top_k=5)
     options = dict(top_k=5, method="subspace", oversample=4, iterations=0)
@@ -280,8 +279,11 @@ def test_log_volumes_of_the_embedded_network_keep_their_order():
         (dict(method="shared", basis=torch.eye(9)), r"shape \[9, 9\], the space z:w needs \[8, q\]"),
         (dict(method="shared", basis=torch.ones(8)), r"shape \[8\], the space z:w needs \[8, q\]"),
         (dict(method="shared", basis=torch.eye(8)[:, :2]), "top_k 3 exceeds the 2 directions of the basis"),
-        (dict(method="subspace", oversample=-1), "oversample -1 and iterations 1 must not be negative"),
-        (dict(method="subspace", iterations=-2), "oversample 8 and iterations -2 must not be negative"),
+        (dict(method="subspace", oversample=-1), "oversample must be at least 0, not -1"),
+        (dict(method="subspace", iterations=-2), "iterations must be at least 0, not -2"),
+        (dict(method="subspace", iteration=1), "has no setting 'iteration'; its settings: oversample, iterations"),
+        (dict(method="exact", oversample=1), "the method exact has no setting 'oversample'; it has none"),
+        (dict(method=Subspace(), oversample=1), "the method subspace has its settings already; leave out oversample"),
         (dict(method="subspace", max_memory=10), "raise --max-memory"),
         (dict(method="power"), "known methods: exact, projected, subspace, shared"),
     ],

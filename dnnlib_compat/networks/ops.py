@@ -9,7 +9,6 @@ import functools
 import math
 
 import torch
-import torch.nn.functional as F
 
 # Above this many matrix entries a resampling step runs as depthwise convolutions instead of as a matrix product.
 MAX_RESAMPLING_MATRIX = 128 * 256
@@ -17,14 +16,14 @@ MAX_RESAMPLING_MATRIX = 128 * 256
 # name: (function of x and alpha, default alpha, default gain), as the ecosystem's bias_act defines them.
 ACTIVATIONS = {
     "linear": (lambda x, alpha: x, 0.0, 1.0),
-    "relu": (lambda x, alpha: F.relu(x), 0.0, math.sqrt(2)),
-    "lrelu": (lambda x, alpha: F.leaky_relu(x, alpha), 0.2, math.sqrt(2)),
+    "relu": (lambda x, alpha: torch.nn.functional.relu(x), 0.0, math.sqrt(2)),
+    "lrelu": (lambda x, alpha: torch.nn.functional.leaky_relu(x, alpha), 0.2, math.sqrt(2)),
     "tanh": (lambda x, alpha: torch.tanh(x), 0.0, 1.0),
     "sigmoid": (lambda x, alpha: torch.sigmoid(x), 0.0, 1.0),
-    "elu": (lambda x, alpha: F.elu(x), 0.0, 1.0),
-    "selu": (lambda x, alpha: F.selu(x), 0.0, 1.0),
-    "softplus": (lambda x, alpha: F.softplus(x), 0.0, 1.0),
-    "swish": (lambda x, alpha: F.silu(x), 0.0, math.sqrt(2)),
+    "elu": (lambda x, alpha: torch.nn.functional.elu(x), 0.0, 1.0),
+    "selu": (lambda x, alpha: torch.nn.functional.selu(x), 0.0, 1.0),
+    "softplus": (lambda x, alpha: torch.nn.functional.softplus(x), 0.0, 1.0),
+    "swish": (lambda x, alpha: torch.nn.functional.silu(x), 0.0, math.sqrt(2)),
 }
 
 
@@ -95,12 +94,12 @@ def _resample_axis(x, f, axis, up, down, low, high):
     n_in, n_taps = x.shape[axis], f.numel()
     n_out = (n_in * up + low + high - n_taps) // down + 1
     if n_in * n_out <= MAX_RESAMPLING_MATRIX:
-        matrix = F.pad(f, (0, 1))[_tap_index(n_in, n_out, n_taps, up, down, low, f.device)]
+        matrix = torch.nn.functional.pad(f, (0, 1))[_tap_index(n_in, n_out, n_taps, up, down, low, f.device)]
         return matrix @ x if axis == 2 else x @ matrix.T
     x = zero_insert(x, *((up, 1) if axis == 2 else (1, up)))
-    x = F.pad(x, (0, 0, low, high) if axis == 2 else (low, high, 0, 0))
+    x = torch.nn.functional.pad(x, (0, 0, low, high) if axis == 2 else (low, high, 0, 0))
     kernel = f.flip(0).reshape([1, 1, -1, 1] if axis == 2 else [1, 1, 1, -1]).repeat(x.shape[1], 1, 1, 1)
-    return F.conv2d(x, kernel, stride=(down, 1) if axis == 2 else (1, down), groups=x.shape[1])
+    return torch.nn.functional.conv2d(x, kernel, stride=(down, 1) if axis == 2 else (1, down), groups=x.shape[1])
 
 
 def upfirdn2d(x, f, up=1, down=1, padding=(0, 0, 0, 0), gain=1.0):
@@ -115,14 +114,14 @@ def upfirdn2d(x, f, up=1, down=1, padding=(0, 0, 0, 0), gain=1.0):
     """
     left, right, top, bottom = padding
     if f is None:
-        return F.pad(x, padding) if any(padding) else x
+        return torch.nn.functional.pad(x, padding) if any(padding) else x
     f = f.to(x.dtype)
     if f.ndim == 1:
         f = f * math.sqrt(gain)
         return _resample_axis(_resample_axis(x, f, 3, up, down, left, right), f, 2, up, down, top, bottom)
-    x = F.pad(zero_insert(x, up, up), padding)
+    x = torch.nn.functional.pad(zero_insert(x, up, up), padding)
     kernel = (f * gain).flip((0, 1)).repeat(x.shape[1], 1, 1, 1)
-    return F.conv2d(x, kernel, stride=down, groups=x.shape[1])
+    return torch.nn.functional.conv2d(x, kernel, stride=down, groups=x.shape[1])
 
 
 def zero_insert(x, up_y, up_x):
@@ -130,7 +129,7 @@ def zero_insert(x, up_y, up_x):
     if up_y == up_x == 1:
         return x
     n, c, h, w = x.shape
-    x = F.pad(x.reshape(n, c, h, 1, w, 1), (0, up_x - 1, 0, 0, 0, up_y - 1))
+    x = torch.nn.functional.pad(x.reshape(n, c, h, 1, w, 1), (0, up_x - 1, 0, 0, 0, up_y - 1))
     return x.reshape(n, c, h * up_y, w * up_x)
 
 
@@ -158,9 +157,9 @@ def upsampling_conv2d(x, w, f, up, groups=1):
     """
     kernel = w.shape[-1]
     if kernel == 1:
-        return upsample2d(F.conv2d(x, w, groups=groups), f, up)
+        return upsample2d(torch.nn.functional.conv2d(x, w, groups=groups), f, up)
     w = w.reshape(groups, -1, *w.shape[1:]).transpose(1, 2).flatten(0, 1)
-    x = F.conv_transpose2d(x, w, stride=up, groups=groups)
+    x = torch.nn.functional.conv_transpose2d(x, w, stride=up, groups=groups)
     # What remains of the filter's padding after the transposed convolution has grown the image by the kernel.
     padding = []
     for n in _extent(f):
@@ -200,7 +199,7 @@ def modulated_conv2d(
     if up > 1:
         x = upsampling_conv2d(x, weight, f, up, groups=groups)
     else:
-        x = F.conv2d(x, weight, padding=padding, groups=groups)
+        x = torch.nn.functional.conv2d(x, weight, padding=padding, groups=groups)
 
     if fused:
         x = x.reshape(n, -1, *x.shape[2:])

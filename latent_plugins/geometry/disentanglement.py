@@ -11,8 +11,7 @@ import torch
 
 from latent_plugins.geometry.jacobians import check_rows, jacobians
 from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
-from latent_plugins.spectrum.precision import full_precision
-from latent_plugins.spectrum.products import jacobian_columns
+from latent_plugins.spectrum.operator import JacobianOperator
 from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
 
 
@@ -150,7 +149,6 @@ def column_images(space_map, x, columns, shape):
     if not len(columns) or not 0 <= columns.min() <= columns.max() < space_map.in_dim:
         raise ValueError(f"columns must be indices from 0 to {space_map.in_dim - 1}, not {columns.tolist()}")
     directions = torch.eye(space_map.in_dim, dtype=x.dtype, device=x.device)[columns]
-    with torch.no_grad(), full_precision(x.device):
-        images = jacobian_columns(space_map, x, directions)[0].T
+    images = JacobianOperator(space_map, x, at_once=len(columns)).columns(directions.T)[0].T
     largest = images.abs().amax(dim=1, keepdim=True)
     return torch.where(largest > 0, images / largest, 0).reshape(-1, *shape)

@@ -13,7 +13,7 @@ from torch.func import vjp
 
 from latent_plugins.geometry.jacobians import check_rows, jacobians
 from latent_plugins.spaces import to_sphere
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, in_chunks
 from latent_plugins.spectrum.precision import full_precision
 from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
 
@@ -222,8 +222,7 @@ def invert(
     with full_precision(start.device):
         with torch.no_grad():
             row_bytes = 2 * bytes_per_row(space_map, start)
-        n, _ = plan_chunks(len(start), 1, row_bytes, 0, max_memory, start.device)
-        for aim, first, limit in zip(*(part.split(n) for part in rows)):
+        for aim, first, limit, _ in in_chunks(rows, 1, row_bytes, 0, max_memory, start.device):
             progress = _Progress(first, limit)
             function(space_map, aim, progress, **options)
             found.append(progress)

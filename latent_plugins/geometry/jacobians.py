@@ -1,10 +1,7 @@
 """Whole Jacobians of a map, as many latents at a time as fit."""
 
-import torch
-
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
-from latent_plugins.spectrum.precision import full_precision
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.spectrum.operator import JacobianOperator
 
 
 def check_rows(space_map, x):
@@ -21,18 +18,10 @@ def jacobians(function, x, *, directions=None, max_memory=None, bytes_per_entry=
     of each entry, which the caller's own copies belong to; None: `automatic_memory`. Raises ValueError for a bound too
     small for a single latent.
     """
-    with torch.no_grad(), full_precision(x.device):
-        n_in, n_out = x.shape[1], function(x[:1]).shape[1]
-        forward = directions is not None or n_in <= n_out
-        # Reverse mode keeps the activations of the forward pass and their gradients.
-        row_bytes = (1 if forward else 2) * bytes_per_row(function, x)
-    product, axis = (jacobian_columns, 2) if forward else (jacobian_rows, 1)
-    entries = n_out * (n_in if directions is None else len(directions))
-    if directions is None:
-        directions = torch.eye(min(n_in, n_out), dtype=x.dtype, device=x.device)
-    n, m = plan_chunks(len(x), len(directions), row_bytes, entries * bytes_per_entry, max_memory, x.device)
-    for rows in x.split(n):
-        # What the caller does between two Jacobians is its own matter, so the settings end before each yield.
-        with torch.no_grad(), full_precision(x.device):
-            jacobian = torch.cat([product(function, rows, chunk) for chunk in directions.split(m)], dim=axis)
-        yield jacobian
+    operator = JacobianOperator(function, x, max_memory=max_memory)
+    k = min(operator.in_dim, operator.out_dim) if directions is None else len(directions)
+    side = operator.out_dim if directions is not None else max(operator.in_dim, operator.out_dim)
+    reverse = directions is None and not operator.forward
+    # What the caller does between two Jacobians is its own matter, so the operator's arithmetic ends before each yield.
+    for part in operator.chunks(k, k * side * bytes_per_entry, reverse):
+        yield part.dense() if directions is None else part.columns(directions.T)

@@ -11,12 +11,7 @@ import scipy.stats
 import torch
 
 from latent_plugins.geometry.jacobians import check_rows
-from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
-from latent_plugins.spectrum.precision import full_precision
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows
-
-# An entry of a block of the Jacobian: in its chunk, in float64, and squared.
-BYTES_PER_PRODUCT = 4 + 8 + 8
+from latent_plugins.spectrum.norms import exact
 
 
 def frobenius_norms(space_map, x, *, max_memory=None):
@@ -26,19 +21,7 @@ def frobenius_norms(space_map, x, *, max_memory=None):
     `max_memory` bytes take (None: `automatic_memory`). Raises ValueError for x of another shape, or a bound too small.
     """
     check_rows(space_map, x)
-    forward = space_map.in_dim <= space_map.out_dim
-    product, mode_cost = (jacobian_columns, 1) if forward else (jacobian_rows, 2)
-    short, long = sorted((space_map.in_dim, space_map.out_dim))
-    directions = torch.eye(short, dtype=x.dtype, device=x.device)
-    with torch.no_grad(), full_precision(x.device):
-        row_bytes = mode_cost * bytes_per_row(space_map, x) + long * BYTES_PER_PRODUCT
-        n, m = plan_chunks(len(x), short, row_bytes, 0, max_memory, x.device)
-        return torch.cat(
-            [
-                sum(product(space_map, rows, chunk).double().square().sum(dim=(1, 2)) for chunk in directions.split(m))
-                for rows in x.split(n)
-            ]
-        ).sqrt()
+    return exact(space_map, x, max_memory=max_memory)
 
 
 def lipschitz_estimate(norms):

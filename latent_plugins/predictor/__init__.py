@@ -3,10 +3,15 @@
 from latent_plugins.predictor.agreement import Agreement, agreement
 from latent_plugins.predictor.fit import fit
 from latent_plugins.predictor.inputs import predictor_inputs
+from latent_plugins.predictor.methods import PREDICTORS, Amortized, Hybrid, Predictor
 from latent_plugins.predictor.volumes import PredictorError, VolumePredictor, load_predictor
 
 __all__ = [
+    "PREDICTORS",
     "Agreement",
+    "Amortized",
+    "Hybrid",
+    "Predictor",
     "PredictorError",
     "VolumePredictor",
     "agreement",

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import scipy.stats
 
 LEVELS = (0.5, 0.9)
 
@@ -32,6 +31,8 @@ class Agreement:
 
 def agreement(mean, deviation, truth):
     """The Agreement of predictions (mean and standard deviation [N]) with the truth [N]."""
+    import scipy.stats  # takes a while, and looks at torch
+
     mean, deviation, truth = (np.asarray(values, dtype=np.float64) for values in (mean, deviation, truth))
     z = np.abs(truth - mean) / deviation
     within = [float((z < scipy.stats.norm.ppf((1 + level) / 2)).mean()) for level in LEVELS]

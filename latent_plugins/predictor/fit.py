@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from latent_plugins.predictor.agreement import agreement
-from latent_plugins.predictor.ensemble import combined, train
 from latent_plugins.predictor.volumes import VolumePredictor
 
 STEPS_A_LABEL, FEWEST_STEPS, MOST_STEPS = 0.5, 300, 2500
@@ -19,6 +18,8 @@ def fit(inputs, volumes, *, seed=0, steps=None, watch=iter):
     uncertainty, the rest is learned from in `steps` steps, by default half as many as there are rows. Rows that are not
     finite are left out. Raises ValueError for fewer than 50 usable rows.
     """
+    from latent_plugins.predictor.ensemble import combined, train  # whose classes are torch's when it is imported
+
     volumes = torch.as_tensor(np.asarray(volumes, dtype=np.float64))
     usable = torch.isfinite(volumes) & torch.isfinite(inputs).all(dim=1)
     inputs, volumes = inputs[usable].double(), volumes[usable]

@@ -7,14 +7,14 @@ with the energies 0.955: how much each feature map carries tells how much the ne
 import torch
 
 from latent_plugins.spectrum.composition import parts_of
-from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
+from latent_plugins.spectrum.memory import bytes_per_row, in_chunks
+from latent_plugins.spectrum.operator import JacobianOperator
 from latent_plugins.spectrum.precision import full_precision
 from latent_plugins.spectrum.shared import shared_products
 
 FLOOR = 1e-12  # keeps the log of a silent channel, or of an empty direction, finite
 
 
-@torch.no_grad()
 def predictor_inputs(space_map, x, *, basis=None, directions=None, max_memory=None):
     """Inputs [N, F] float32 of a predictor, for rows x [N, in] of a SpaceMap.
 
@@ -22,12 +22,12 @@ def predictor_inputs(space_map, x, *, basis=None, directions=None, max_memory=No
     and with a basis of `shared_basis` (the method hybrid) `sketch` of `directions` products. max_memory: as in
     `spectrum`.
     """
-    with full_precision(x.device):
+    with torch.no_grad(), full_precision(x.device):
         parts = [x.cpu(), channel_energies(space_map, x, max_memory).cpu()]
         if parts_of(space_map) is not None:
             parts.append(parts_of(space_map)[0](x).cpu())
         if basis is not None:
-            blocks = shared_products(space_map, x, max_memory=max_memory, basis=basis, directions=directions)
+            blocks = shared_products(JacobianOperator(space_map, x, max_memory=max_memory), basis, directions)
             parts.append(torch.cat([sketch(block) for block in blocks]).cpu())
     return torch.cat(parts, dim=1)
 
@@ -38,9 +38,8 @@ def channel_energies(space_map, x, max_memory=None):
     Feature maps are the four-dimensional outputs of the map's modules; where a module hands on what another one
     made, it counts once. None is an F of 0.
     """
-    n, _ = plan_chunks(len(x), 1, bytes_per_row(space_map, x), 0, max_memory, x.device)
     result = []
-    for rows in x.split(n):
+    for rows, _ in in_chunks([x], 1, bytes_per_row(space_map, x), 0, max_memory):
         maps = []
 
         def keep(module, arguments, output, maps=maps):

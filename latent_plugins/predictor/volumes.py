@@ -1,5 +1,7 @@
 """A trained predictor of log-volumes, in memory and on disk."""
 
+from __future__ import annotations
+
 import dataclasses
 
 import torch
@@ -7,7 +9,6 @@ import torch
 from dnnlib_compat.errors import reason
 from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.predictor.agreement import Agreement
-from latent_plugins.predictor.ensemble import Ensemble, combined
 
 FORMAT = "latent-plugins volume predictor 1"
 ARRAYS = ("center", "matrix", "level", "spread", "temperature")
@@ -25,7 +26,7 @@ class VolumePredictor:
     level and spread: mean and deviation of the volumes; temperature: what the predicted deviation is multiplied by.
     """
 
-    network: Ensemble
+    network: torch.nn.Module
     center: torch.Tensor
     matrix: torch.Tensor
     level: torch.Tensor
@@ -34,6 +35,8 @@ class VolumePredictor:
 
     def __call__(self, inputs):
         """(log-volume, standard deviation) float64 [N] in nats of inputs [N, F]; NaN where an input is not finite."""
+        from latent_plugins.predictor.ensemble import combined
+
         x = ((inputs.double() - self.center) @ self.matrix).float()
         mean, deviation = combined(self.network, x)
         return self.level + self.spread * mean.double(), self.spread * self.temperature * deviation.double()
@@ -47,6 +50,8 @@ class VolumePredictor:
 
 def load_predictor(path):
     """(VolumePredictor, Agreement) of a file. Raises PredictorError when it is damaged or something else."""
+    from latent_plugins.predictor.ensemble import Ensemble  # its class is torch's when it is imported
+
     header, parts = read_arrays(path, FORMAT, error=PredictorError, what="a volume predictor")
     try:
         arrays = [parts["standardisation"][name] for name in ARRAYS]

@@ -10,13 +10,10 @@ import torch
 from latent_plugins.samplers.filtered import Filter, FilterSampler
 from latent_plugins.samplers.keys import hashed, latent_keys
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
-from latent_plugins.spectrum.precision import full_precision
-from latent_plugins.spectrum.products import jacobian_columns
+from latent_plugins.spectrum import norms as jacobian_norms
 
 DRAWS = 10  # of directions: the paper's
-STEP = 1e-3  # the middle of the paper's 1e-4 to 1e-2
-BYTES_PER_PRODUCT = 4 + 8 + 8  # an entry of a block of columns: as it is, in float64, and squared
+STEP = jacobian_norms.STEP  # the middle of the paper's 1e-4 to 1e-2
 
 
 def finite_norms(space_map, z, *, draws=DRAWS, step=STEP, seed=0, max_memory=None, row_bytes=None):
@@ -28,20 +25,12 @@ def finite_norms(space_map, z, *, draws=DRAWS, step=STEP, seed=0, max_memory=Non
     draws + 1 evaluations of the map, as many at once as fit `max_memory` bytes (None: `automatic_memory`). row_bytes:
     the `row_cost`, where it is known. Raises ValueError for a bound too small for a single evaluation.
     """
-    if not len(z):
-        return torch.empty(0, dtype=torch.float64)
-    norms, device = [], space_map.c.device
-    with torch.no_grad(), full_precision(device):
-        row_bytes = row_bytes or row_cost(space_map, z)
-        n, m = plan_chunks(len(z), draws + 1, row_bytes, 0, max_memory, device)
-        for rows in z.split(n):
-            x = space_map.enter(rows.to(device)).unsqueeze(1)
-            ways = torch.stack([directions(draws, space_map.in_dim, key, seed) for key in latent_keys(rows)]).to(x)
-            ends = torch.cat([x, x + step * ways], dim=1).flatten(0, 1)
-            y = torch.cat([space_map(part) for part in ends.split(len(rows) * m)]).unflatten(0, (len(rows), -1))
-            squares = (y[:, 1:].double() - y[:, :1]).square().sum(dim=2)
-            norms.append(squares.mean(dim=1).sqrt().cpu() / step)
-    return torch.cat(norms)
+
+    def ways(rows):
+        return torch.stack([directions(draws, space_map.in_dim, key, seed) for key in latent_keys(rows)])
+
+    options = dict(draws=draws, step=step, max_memory=max_memory, row_bytes=row_bytes, enter=space_map.enter)
+    return jacobian_norms.finite(space_map, z.to(space_map.c.device), directions=ways, **options).cpu()
 
 
 def directions(draws, dimensions, key, seed):
@@ -54,28 +43,17 @@ def directions(draws, dimensions, key, seed):
 def exact_norms(space_map, z, *, max_memory=None, row_bytes=None):
     """‖J‖_F at each latent z [N, z_dim], from all columns of the Jacobian: float64 [N].
 
-    The Jacobian is never held whole, only as many columns as fit `max_memory` bytes. Arguments and errors otherwise as
-    for `finite_norms`.
+    Arguments and errors otherwise as for `finite_norms`.
     """
-    if not len(z):
-        return torch.empty(0, dtype=torch.float64)
-    norms, device = [], space_map.c.device
-    units = torch.eye(space_map.in_dim, device=device)
-    with torch.no_grad(), full_precision(device):
-        row_bytes = row_bytes or row_cost(space_map, z)
-        n, m = plan_chunks(len(z), space_map.in_dim, row_bytes, 0, max_memory, device)
-        for rows in z.split(n):
-            x = space_map.enter(rows.to(device))
-            blocks = (jacobian_columns(space_map, x, part) for part in units.split(m))
-            norms.append(sum(block.double().square().sum(dim=(1, 2)) for block in blocks).sqrt().cpu())
-    return torch.cat(norms)
+    options = dict(forward=True, max_memory=max_memory, row_bytes=row_bytes, enter=space_map.enter)
+    return jacobian_norms.exact(space_map, z.to(space_map.c.device), **options).cpu()
 
 
 def row_cost(space_map, z):
     """Bytes that one evaluation of the map, or one product with its Jacobian, keeps alive."""
     with torch.no_grad():
         x = space_map.enter(z[:1].to(space_map.c.device))
-        return bytes_per_row(space_map, x) + space_map.out_dim * BYTES_PER_PRODUCT
+    return jacobian_norms.row_cost(space_map, x)
 
 
 class JBTFilter(Filter):

@@ -1,4 +1,4 @@
-"""Products with a Jacobian that may be that of a composition, whose first part is cheap: J = J₂(w) J₁(z).
+"""Maps that are a composition whose first part is cheap: J = J₂(w) J₁(z).
 
 For z → w → pixel the mapping network's Jacobian is computed whole, in the time of about one image, and products start
 in w. It also tells in which directions the whole can be large at all.
@@ -7,7 +7,6 @@ in w. It also tells in which directions the whole can be large at all.
 import torch
 
 from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_columns_each, jacobian_rows_each
 
 
 def parts_of(space_map):
@@ -15,36 +14,8 @@ def parts_of(space_map):
     return getattr(space_map, "parts", None)
 
 
-class Products:
-    """The Jacobian J [N, out, in] of a map at rows x [N, in], as products with directions of each row's own.
-
-    Of a composition, `first` [N, mid, in] is the Jacobian of the first part; None for other maps.
-    """
-
-    def __init__(self, space_map, x):
-        self.map, self.x, self.first = space_map, x, None
-        parts = parts_of(space_map)
-        if parts is not None:
-            first, self.map = parts
-            self.first = jacobian_columns(first, x, torch.eye(first.in_dim, device=x.device))
-            self.x = first(x)
-
-    def columns(self, directions, at_once):
-        """J v for directions [N, in, M], `at_once` of them at a time: [N, out, M]."""
-        if self.first is not None:
-            directions = self.first @ directions
-        chunks = directions.split(at_once, dim=2)
-        return torch.cat([jacobian_columns_each(self.map, self.x, chunk) for chunk in chunks], dim=2)
-
-    def rows(self, directions, at_once):
-        """uᵀ J for directions [N, M, out], `at_once` of them at a time: [N, M, in]."""
-        chunks = directions.split(at_once, dim=1)
-        rows = torch.cat([jacobian_rows_each(self.map, self.x, chunk) for chunk in chunks], dim=1)
-        return rows if self.first is None else rows @ self.first
-
-
 def first_part_bytes(space_map):
-    """Bytes that the first part's Jacobian of one row takes in `Products`."""
+    """Bytes that the first part's Jacobian of one row takes in a JacobianOperator."""
     parts = parts_of(space_map)
     return 0 if parts is None else parts[0].in_dim * parts[0].out_dim * BYTES_PER_ENTRY
 

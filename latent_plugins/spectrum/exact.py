@@ -2,23 +2,23 @@
 
 import torch
 
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows, top_singular_values
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.spectrum.method import Method
+from latent_plugins.spectrum.products import top_singular_values
 
 
-def exact(space_map, x, *, top_k, max_memory):
-    """Top-k singular values [N, top_k] of the whole Jacobian at each row of x [N, in].
+class Exact(Method):
+    """All singular values of the whole Jacobian, the largest top_k of which are kept.
 
-    Forward mode when the input is the smaller side, reverse mode otherwise.
+    Forward mode where the input is the smaller side, reverse mode otherwise.
     """
-    n_in, n_out = space_map.in_dim, space_map.out_dim
-    forward = n_in <= n_out
-    product, axis = (jacobian_columns, 2) if forward else (jacobian_rows, 1)
-    directions = torch.eye(min(n_in, n_out), device=x.device)
-    jacobian_bytes = n_in * n_out * BYTES_PER_ENTRY
-    n, m = plan_chunks(len(x), len(directions), bytes_per_row(space_map, x), jacobian_bytes, max_memory, x.device)
-    result = []
-    for rows in x.split(n):
-        jacobian = torch.cat([product(space_map, rows, chunk) for chunk in directions.split(m)], dim=axis)
-        result.append(top_singular_values(jacobian, top_k))
-    return torch.cat(result)
+
+    name = "exact"
+    help = "singular values of the whole Jacobian"
+
+    def compute(self, operator, top_k, rng=None, basis=None):
+        """See Method.compute."""
+        short, long = sorted((operator.in_dim, operator.out_dim))
+        # Reverse mode is counted like forward mode here: the chunks decide the last bits of atlases that are there.
+        parts = operator.chunks(short, short * long * BYTES_PER_ENTRY)
+        return torch.cat([top_singular_values(part.dense(), top_k) for part in parts])

@@ -4,8 +4,6 @@ import os
 import weakref
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 # On a CPU larger chunks are no faster, they only leave the caches.
 PREFERRED_CPU_MEMORY = 1 << 30
@@ -14,22 +12,6 @@ BYTES_PER_ENTRY = 4 + 4 + 8
 
 # What was measured, by map; a map's chunks are planned for every batch, and measuring takes longer than evaluating one.
 _measured = weakref.WeakKeyDictionary()
-
-
-class _OutputBytes(TorchDispatchMode):
-    """Adds up the bytes of every tensor that operations produce; views of their arguments cost nothing."""
-
-    def __init__(self):
-        super().__init__()
-        self.total = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for t in tree_leaves(out):
-            if isinstance(t, torch.Tensor) and t.untyped_storage().data_ptr() not in given:
-                self.total += t.numel() * t.element_size()
-        return out
 
 
 def bytes_per_row(space_map, x):
@@ -49,9 +31,11 @@ def bytes_per_row(space_map, x):
 
 
 def _measure_row(space_map, x):
+    from latent_plugins.spectrum.output_bytes import OutputBytes  # its class is torch's when it is imported
+
     totals = []
     for n in (1, 2):
-        with _OutputBytes() as counter:
+        with OutputBytes() as counter:
             space_map(x[:1].expand(n, -1).contiguous())
         totals.append(counter.total)
     return max(totals[1] - totals[0], 1)
@@ -88,3 +72,15 @@ def plan_chunks(n, directions, row_bytes, jacobian_bytes, max_memory, device=Non
     if per_latent <= max_memory:
         return min(n, max_memory // per_latent), directions
     return 1, min(directions, (max_memory - jacobian_bytes) // row_bytes)
+
+
+def in_chunks(tensors, directions, row_bytes, block_bytes, max_memory, device=None):
+    """Yield (rows of each tensor [N, …], …, how many directions at once): the chunks of `plan_chunks`, in order.
+
+    The only place where rows are divided by memory. row_bytes, block_bytes (beside them, for one row) and max_memory:
+    as for `plan_chunks`; device: where the map is, by default that of the first tensor. Raises ValueError as it does.
+    """
+    first = tensors[0]
+    n, m = plan_chunks(len(first), directions, row_bytes, block_bytes, max_memory, device or first.device)
+    for parts in zip(*(tensor.split(n) for tensor in tensors)):
+        yield *parts, m

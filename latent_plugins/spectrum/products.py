@@ -1,7 +1,6 @@
 """Products with the Jacobian of a batched map whose rows are independent, many directions at a time."""
 
 import torch
-from torch.func import jvp, vjp, vmap
 
 from latent_plugins.spectrum.compiled import product
 
@@ -17,9 +16,9 @@ def jacobian_columns(space_map, x, directions):
 
 def _columns(space_map, x, directions):
     def column(v):
-        return jvp(space_map, (x,), (v.expand_as(x),))[1]
+        return torch.func.jvp(space_map, (x,), (v.expand_as(x),))[1]
 
-    return vmap(column, in_dims=0, out_dims=2)(directions)
+    return torch.func.vmap(column, in_dims=0, out_dims=2)(directions)
 
 
 def jacobian_rows(space_map, x, directions):
@@ -28,8 +27,8 @@ def jacobian_rows(space_map, x, directions):
 
 
 def _rows(space_map, x, directions):
-    y, pullback = vjp(space_map, x)
-    return vmap(lambda u: pullback(u.expand_as(y))[0], in_dims=0, out_dims=1)(directions)
+    y, pullback = torch.func.vjp(space_map, x)
+    return torch.func.vmap(lambda u: pullback(u.expand_as(y))[0], in_dims=0, out_dims=1)(directions)
 
 
 def jacobian_columns_each(space_map, x, directions):
@@ -42,7 +41,7 @@ def jacobian_columns_each(space_map, x, directions):
 
 
 def _columns_each(space_map, x, directions):
-    return vmap(lambda v: jvp(space_map, (x,), (v,))[1], in_dims=2, out_dims=2)(directions)
+    return torch.func.vmap(lambda v: torch.func.jvp(space_map, (x,), (v,))[1], in_dims=2, out_dims=2)(directions)
 
 
 def jacobian_rows_each(space_map, x, directions):
@@ -51,8 +50,8 @@ def jacobian_rows_each(space_map, x, directions):
 
 
 def _rows_each(space_map, x, directions):
-    _, pullback = vjp(space_map, x)
-    return vmap(lambda u: pullback(u)[0], in_dims=1, out_dims=1)(directions)
+    _, pullback = torch.func.vjp(space_map, x)
+    return torch.func.vmap(lambda u: pullback(u)[0], in_dims=1, out_dims=1)(directions)
 
 
 def top_singular_values(matrices, k):

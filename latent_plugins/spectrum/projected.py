@@ -2,8 +2,10 @@
 
 import torch
 
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
-from latent_plugins.spectrum.products import jacobian_rows, top_singular_values
+from latent_plugins.settings import Settings, setting
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.spectrum.method import Block, Method
+from latent_plugins.spectrum.products import top_singular_values
 
 
 def orthonormal_projection(n_out, projection, generator):
@@ -14,19 +16,30 @@ def orthonormal_projection(n_out, projection, generator):
     return torch.linalg.qr(gaussian).Q.T.contiguous()
 
 
-def projected(space_map, x, *, top_k, max_memory, projection, generator):
-    """Top-k singular values [N, top_k] of Qᵀ J(x), Q a random orthonormal basis of `projection` output dimensions.
+class Projected(Method):
+    """The singular values of Qᵀ J, Q a random orthonormal basis of `projection` output dimensions.
 
     Reverse mode: one product a projected dimension (MaGNET, Sec. 4). The values are smaller than the Jacobian's own by
     about √(projection / out), the same factor for every latent, which sampling weights do not see.
     """
-    directions = orthonormal_projection(space_map.out_dim, projection, generator).to(x.device)
-    jacobian_bytes = len(directions) * space_map.in_dim * BYTES_PER_ENTRY
-    # Reverse mode keeps the activations of the forward pass and their gradients.
-    row_bytes = 2 * bytes_per_row(space_map, x)
-    n, m = plan_chunks(len(x), len(directions), row_bytes, jacobian_bytes, max_memory, x.device)
-    result = []
-    for rows in x.split(n):
-        jacobian = torch.cat([jacobian_rows(space_map, rows, chunk) for chunk in directions.split(m)], dim=1)
-        result.append(top_singular_values(jacobian, top_k))
-    return torch.cat(result)
+
+    name = "projected"
+    help = "of a random projection of the output (the papers' recipe)"
+
+    class Settings(Settings):
+        projection: int = setting(256, low=1, metavar="P", help="output dimensions that are kept")
+
+    def limit(self, space_map):
+        """See Method.limit."""
+        return min(space_map.max_rank, self.settings.projection)
+
+    def block(self, space_map, top_k):
+        """See Method.block."""
+        return Block(self.settings.projection, space_map.in_dim, True)
+
+    def compute(self, operator, top_k, rng=None, basis=None):
+        """See Method.compute."""
+        directions = orthonormal_projection(operator.out_dim, self.settings.projection, rng).to(operator.x.device)
+        k = len(directions)
+        parts = operator.chunks(k, k * operator.in_dim * BYTES_PER_ENTRY, reverse=True)
+        return torch.cat([top_singular_values(part.rows(directions), top_k) for part in parts])

@@ -8,11 +8,16 @@ correlation with exact volumes rises from 0.9976 for a basis in z to 0.9996.
 
 import torch
 
-from latent_plugins.spectrum.composition import Products, first_part_bytes, parts_of, pulled_back
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
+from latent_plugins.settings import Settings, setting
+from latent_plugins.spectrum.composition import first_part_bytes, parts_of, pulled_back
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.spectrum.method import Block, Method
+from latent_plugins.spectrum.operator import JacobianOperator
 from latent_plugins.spectrum.precision import full_precision
-from latent_plugins.spectrum.products import jacobian_columns, top_singular_values
+from latent_plugins.spectrum.products import top_singular_values
 
+BASIS_LABELS = 256  # latents that a basis is learned from
+SPARE_DIRECTIONS = 6  # beyond top_k
 # Columns of a composition's basis for each direction: the part of the mean metric that a pull-back may weigh.
 METRIC_COLUMNS = 2
 
@@ -56,12 +61,11 @@ def basis_of(space_map, metric, q):
 
 def _grams(space_map, x, max_memory):
     """Yield JᵀJ [n, in, in] float64 at rows of x [N, in]; rows whose Jacobian is not finite are left out."""
-    directions = torch.eye(space_map.in_dim, device=x.device)
-    jacobian_bytes = space_map.in_dim * (space_map.in_dim + space_map.out_dim) * BYTES_PER_ENTRY
-    n, m = plan_chunks(len(x), len(directions), bytes_per_row(space_map, x), jacobian_bytes, max_memory, x.device)
-    for rows in x.split(n):
-        columns = [jacobian_columns(space_map, rows, chunk) for chunk in directions.split(m)]
-        jacobian = torch.cat(columns, dim=2).double()
+    units = torch.eye(space_map.in_dim, dtype=x.dtype, device=x.device)
+    block_bytes = space_map.in_dim * (space_map.in_dim + space_map.out_dim) * BYTES_PER_ENTRY
+    operator = JacobianOperator(space_map, x, max_memory=max_memory)
+    for part in operator.chunks(len(units), block_bytes):
+        jacobian = part.columns(units).double()
         gram = jacobian.transpose(1, 2) @ jacobian
         yield gram[torch.isfinite(gram).flatten(1).all(dim=1)]  # LAPACK refuses NaN
 
@@ -76,36 +80,84 @@ def _sum_of_projectors(gram, rank):
     return (top @ top.transpose(1, 2)).sum(dim=0)
 
 
-def shared(space_map, x, *, top_k, max_memory, basis, directions=None):
-    """Top-k singular values [N, top_k] of J(x) on `directions` input directions of each row of x [N, in].
+class Shared(Method):
+    """The singular values of J on `basis` input directions of each latent that come from one set for all.
 
-    basis: of `shared_basis`; directions: by default all of a plain map's basis, half the columns of a composition's.
     So many forward products, which share the primal. The values are bounds from below (Courant–Fischer): what the
     Jacobian does beyond these directions is missing, so volumes are too small, by about the same factor for latents
     like those that the basis was learned from and by more for unusual ones.
     """
-    blocks = shared_products(space_map, x, max_memory=max_memory, basis=basis, directions=directions)
-    return torch.cat([top_singular_values(block, top_k) for block in blocks])
+
+    name = "shared"
+    help = "along directions that all latents share"
+    stored = 40
+    with_basis = True
+
+    class Settings(Settings):
+        basis: int | None = setting(
+            None, low=1, metavar="Q", default_text=f"{SPARE_DIRECTIONS} more than top-k", help="directions of a latent"
+        )
+        labels: int = setting(BASIS_LABELS, low=1, metavar="N", help="latents that the basis is learned from")
+
+    def limit(self, space_map):
+        """See Method.limit."""
+        return min(space_map.max_rank, self.settings.basis or space_map.max_rank)
+
+    def completed(self, space_map, top_k):
+        """See Method.completed."""
+        basis = self.settings.basis or min(top_k + SPARE_DIRECTIONS, space_map.in_dim)
+        if not top_k <= basis <= space_map.in_dim:
+            raise ValueError(f"a basis of {basis} directions is outside {top_k} (top-k) to {space_map.in_dim}")
+        return self.replaced(basis=basis)
+
+    def block(self, space_map, top_k):
+        """See Method.block."""
+        return Block(self.settings.basis, space_map.out_dim, False)
+
+    def cost(self, space_map, top_k):
+        """See Method.cost."""
+        return self.completed(space_map, top_k).settings.basis
+
+    def compute(self, operator, top_k, rng=None, basis=None):
+        """See Method.compute. Without a number of directions: all of a plain map's basis, half the columns of a
+        composition's."""
+        check_basis(operator.map, basis, self.settings.basis, top_k)
+        blocks = shared_products(operator, basis, self.settings.basis)
+        return torch.cat([top_singular_values(block, top_k) for block in blocks])
 
 
-def shared_products(space_map, x, *, max_memory, basis, directions=None):
-    """Yield J(x)V [n, out, q] for the rows of x [N, in] in turn, V the directions of `shared`."""
-    basis = basis.to(x.device, x.dtype)
-    q = number_of_directions(space_map, basis, directions)
-    block_bytes = q * space_map.out_dim * BYTES_PER_ENTRY + first_part_bytes(space_map)
-    n, m = plan_chunks(len(x), q, bytes_per_row(space_map, x), block_bytes, max_memory, x.device)
-    for rows in x.split(n):
-        products = Products(space_map, rows)
-        if products.first is None:
-            own = basis[:, :q].expand(len(rows), -1, -1)
+def shared_products(operator, basis, directions=None):
+    """Yield J(x)V [n, out, q] for the rows of a JacobianOperator in turn, V the `directions` of the method shared."""
+    basis = basis.to(operator.x.device, operator.x.dtype)
+    q = number_of_directions(operator.map, basis, directions)
+    block_bytes = q * operator.out_dim * BYTES_PER_ENTRY + first_part_bytes(operator.map)
+    for part in operator.chunks(q, block_bytes):
+        if part.first is None:
+            own = basis[:, :q].expand(len(part), -1, -1)
         else:
-            own = pulled_back(basis.T @ products.first, q)
-        yield products.columns(own, m)
+            with part.arithmetic():
+                own = pulled_back(basis.T @ part.first, q)
+        yield part.columns(own)
 
 
 def number_of_directions(space_map, basis, directions=None):
-    """How many directions `shared` takes on a basis."""
+    """How many directions the method shared takes on a basis."""
     if directions is not None:
         return directions
     columns = basis.shape[1]
     return columns if parts_of(space_map) is None else min(-(-columns // METRIC_COLUMNS), space_map.in_dim)
+
+
+def check_basis(space_map, basis, directions, top_k):
+    """Raise ValueError unless basis is one of the space that gives at least top_k directions."""
+    if basis is None:
+        raise ValueError("the method shared needs a basis: learn one with shared_basis")
+    parts = parts_of(space_map)
+    rows = space_map.in_dim if parts is None else parts[0].out_dim
+    if basis.ndim != 2 or len(basis) != rows:
+        raise ValueError(f"the basis has the shape {list(basis.shape)}, the space {space_map.name} needs [{rows}, q]")
+    found = number_of_directions(space_map, basis, directions)
+    if found > min(basis.shape[1], space_map.in_dim):
+        raise ValueError(f"{found} directions are more than the basis gives, {min(basis.shape[1], space_map.in_dim)}")
+    if top_k > found:
+        raise ValueError(f"top_k {top_k} exceeds the {found} directions of the basis")

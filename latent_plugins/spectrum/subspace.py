@@ -2,9 +2,11 @@
 
 import torch
 
-from latent_plugins.spectrum.composition import Products, first_part_bytes, leading_directions
-from latent_plugins.spectrum.exact import exact
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks
+from latent_plugins.settings import Settings, setting
+from latent_plugins.spectrum.composition import first_part_bytes, leading_directions
+from latent_plugins.spectrum.exact import Exact
+from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.spectrum.method import Block, Method
 from latent_plugins.spectrum.products import top_singular_values
 
 # The float64 copies of a block's entry that its orthonormalisation makes: the argument and Q.
@@ -13,61 +15,81 @@ QR_BYTES_PER_ENTRY = 8 + 8
 RELATIVE_ROUNDING = 1e-6
 
 
-def subspace(space_map, x, *, top_k, max_memory, oversample=8, iterations=1, generator):
-    """Top-k singular values [N, top_k] float32 of the Jacobian J at each row of x [N, in], approached from below.
+class Subspace(Method):
+    """The top_k singular values of the Jacobian J, approached from below.
 
     Halko, Martinsson, Tropp, "Finding structure with randomness" (2011), Algorithm 4.4: Y = JΩ for
     q = top_k + oversample random orthonormal directions, then `iterations` times Z = Jᵀ orth(Y), Y = J orth(Z); the
     values are those of the last Y. One Ω serves all latents, so that their volumes are comparable; it comes from
-    `generator`, a CPU torch.Generator (None: torch's own). Of a composition with a cheap first part (z → w → pixel) the
-    leading right-singular vectors of the first Jacobian take the place of Ω: a far better start, which depends on the
-    latent alone. That is (2·iterations + 1)·q products: cheaper than `exact`
-    only when the Jacobian's smaller side is longer. Where q reaches the rank the result is `exact`'s.
+    the generator. Of a composition with a cheap first part (z → w → pixel) the leading right-singular vectors of the
+    first Jacobian take the place of Ω: a far better start, which depends on the latent alone. That is
+    (2·iterations + 1)·q products: cheaper than `exact` only when the Jacobian's smaller side is longer. Where q reaches
+    the rank the result is that of `exact`.
     """
-    options = dict(oversample=oversample, iterations=iterations, generator=generator)
-    return subspace_with_residual(space_map, x, top_k=top_k, max_memory=max_memory, **options)[0]
 
+    name = "subspace"
+    help = "by subspace iteration"
+    stored = 40
 
-def subspace_with_residual(space_map, x, *, top_k, max_memory, oversample=8, iterations=1, generator):
-    """(values, residual [N] float32): the values of `subspace`, and how much its last products changed the log-volume.
+    class Settings(Settings):
+        oversample: int = setting(8, low=0, metavar="N", help="spare directions")
+        iterations: int = setting(1, low=0, metavar="N", help="power iterations")
 
-    The residual is Σ log of the values of the last Y minus Σ log of those of the Z before. Both are bounds from below
-    (Courant–Fischer) and the second is the smaller, so the residual is what the last products J orth(Z) gained: a
-    small one says that another iteration would change little. It is an estimate and no bound. Zero where the result
-    is exact; NaN without iterations, which leave nothing to compare.
-    """
-    q = min(top_k + oversample, space_map.max_rank, space_map.in_dim)
-    if q == space_map.max_rank:
-        return exact(space_map, x, top_k=top_k, max_memory=max_memory), x.new_zeros(len(x))
-    start = orthonormal(torch.randn(space_map.in_dim, q, generator=generator)).to(x.device)
-    block_bytes = q * (space_map.in_dim + space_map.out_dim) * (BYTES_PER_ENTRY + QR_BYTES_PER_ENTRY)
-    block_bytes += first_part_bytes(space_map)
-    # Reverse mode keeps the activations of the forward pass and their gradients.
-    row_bytes = (2 if iterations else 1) * bytes_per_row(space_map, x)
-    n, m = plan_chunks(len(x), q, row_bytes, block_bytes, max_memory, x.device)
-    parts = [_iterate(space_map, rows, start, m, top_k, iterations) for rows in x.split(n)]
-    values, residual = (torch.cat(part) for part in zip(*parts))
-    return values, residual
+    def directions(self, space_map, top_k):
+        """How many directions it iterates, q."""
+        return min(top_k + self.settings.oversample, space_map.max_rank, space_map.in_dim)
 
+    def block(self, space_map, top_k):
+        """See Method.block."""
+        return Block(top_k + self.settings.oversample, space_map.out_dim, True)
 
-def _iterate(space_map, x, start, m, top_k, iterations):
-    """(values, residual) of a few latents from the directions start [in, q], at most m of them at a time."""
-    products = Products(space_map, x)
-    if products.first is None:
-        directions = start.expand(len(x), -1, -1)
-    else:
-        directions = leading_directions(products.first, start)
-    y = products.columns(directions, m)
-    before = x.new_full([len(x), top_k], torch.nan)
-    for _ in range(iterations):
-        z = products.rows(orthonormal(y).transpose(1, 2), m)
-        before = top_singular_values(z, top_k)
-        y = products.columns(orthonormal(z.transpose(1, 2)), m)
-    values = top_singular_values(y, top_k)
-    floor = RELATIVE_ROUNDING * values[:, :1]
-    residual = (torch.maximum(values, floor).double().log() - torch.maximum(before, floor).double().log()).sum(dim=1)
-    # A Jacobian of zeros has nothing to gain; with NaN in it the values and the residual stay NaN.
-    return values, torch.where(values[:, 0] == 0, 0, residual).float()
+    def cost(self, space_map, top_k):
+        """See Method.cost."""
+        q = self.directions(space_map, top_k)
+        whole = Exact().cost(space_map, top_k)
+        return whole if q == space_map.max_rank else (2 * self.settings.iterations + 1) * q
+
+    def compute(self, operator, top_k, rng=None, basis=None):
+        """See Method.compute."""
+        return self.with_residual(operator, top_k, rng)[0]
+
+    def with_residual(self, operator, top_k, rng=None):
+        """(values, residual [N] float32): the values of `compute`, and how much the last products changed the
+        log-volume.
+
+        The residual is Σ log of the values of the last Y minus Σ log of those of the Z before. Both are bounds from
+        below (Courant–Fischer) and the second is the smaller, so the residual is what the last products J orth(Z)
+        gained: a small one says that another iteration would change little. It is an estimate and no bound. Zero where
+        the result is exact; NaN without iterations, which leave nothing to compare.
+        """
+        q = self.directions(operator.map, top_k)
+        if q == operator.map.max_rank:
+            return Exact().compute(operator, top_k), operator.x.new_zeros(len(operator))
+        start = orthonormal(torch.randn(operator.in_dim, q, generator=rng)).to(operator.x.device)
+        block_bytes = q * (operator.in_dim + operator.out_dim) * (BYTES_PER_ENTRY + QR_BYTES_PER_ENTRY)
+        block_bytes += first_part_bytes(operator.map)
+        chunks = operator.chunks(q, block_bytes, reverse=self.settings.iterations > 0)
+        parts = [self._iterate(part, start, top_k) for part in chunks]
+        values, residual = (torch.cat(part) for part in zip(*parts))
+        return values, residual
+
+    def _iterate(self, operator, start, top_k):
+        """(values, residual) of a few latents from the directions start [in, q]."""
+        if operator.first is None:
+            directions = start.expand(len(operator), -1, -1)
+        else:
+            directions = leading_directions(operator.first, start)
+        y = operator.columns(directions)
+        before = operator.x.new_full([len(operator), top_k], torch.nan)
+        for _ in range(self.settings.iterations):
+            z = operator.rows(orthonormal(y).transpose(1, 2))
+            before = top_singular_values(z, top_k)
+            y = operator.columns(orthonormal(z.transpose(1, 2)))
+        values = top_singular_values(y, top_k)
+        floor = RELATIVE_ROUNDING * values[:, :1]
+        gained = torch.maximum(values, floor).double().log() - torch.maximum(before, floor).double().log()
+        # A Jacobian of zeros has nothing to gain; with NaN in it the values and the residual stay NaN.
+        return values, torch.where(values[:, 0] == 0, 0, gained.sum(dim=1)).float()
 
 
 def orthonormal(block):
