@@ -99,12 +99,16 @@ def convert(tensors, arguments, path):
         if is_other(set(tensors)):
             raise NetworkFileError(f"{path}: {what}")
     some = shown(", ".join(list(tensors)[:3]))
-    raise UnknownTensors(f"{path}: not a BigGAN, BigGAN-deep, NVAE or DCGAN generator (its tensors are {some}, …)")
+    raise UnknownTensors(
+        f"{path}: not a BigGAN, BigGAN-deep, NVAE or DCGAN generator (its tensors are {some}, …); any other network "
+        "comes from a function of yours: --network=FILE.py:function"
+    )
 
 
 WHOLE_MODULE = (
     "a module that torch.save wrote as a whole is code, which --allow-code runs of .pkl files alone; where it was "
-    "made, save its state_dict() (BigGAN, NVAE, DCGAN), or the dictionary of networks by pickle as the official training does"
+    "made, save its state_dict() (BigGAN, NVAE, DCGAN), or the dictionary of networks by pickle as the official "
+    "training does; or load it in a function of yours: --network=FILE.py:function"
 )
 # Formats that are known and not read: a test of the tensors' names, and what to do.
 OTHERS = (

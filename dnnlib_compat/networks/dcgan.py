@@ -101,14 +101,16 @@ def dcgan_architecture(shapes, prefix):
     if convs != list(range(0, 3 * len(convs), 3)) or len(convs) < 2:
         found = ", ".join(f"{prefix}{k}" for k in convs[:6])
         raise NetworkFileError(
-            f"not the DCGAN of PyTorch's tutorial, where every third layer is a transposed convolution (found {found}); "
-            "wrap a generator of another layout: --network=FILE.py:function"
+            f"not the DCGAN of PyTorch's tutorial, where every third layer is a transposed convolution (found {found})"
+            "; a generator of another layout comes from a function of yours: --network=FILE.py:function"
         )
     kernels = [shapes[f"{prefix}{k}.weight"] for k in convs]
     for k, shape in zip(convs, kernels):
         if shape[2] != shape[3] or k and shape[2] != KERNEL or 0 in shape:
             right = f"{KERNEL}×{KERNEL}" if k else "square"
-            raise NetworkFileError(f"{prefix}{k}.weight is {list(shape)}, whose kernel is not {right} as the tutorial's")
+            raise NetworkFileError(
+                f"{prefix}{k}.weight is {list(shape)}, whose kernel is not {right} as the tutorial's"
+            )
     return dict(
         z_dim=kernels[0][0],
         channels=[shape[1] for shape in kernels[:-1]],
