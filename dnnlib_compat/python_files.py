@@ -60,7 +60,12 @@ def network_of_python(path, function, allow_code):
         module = executed(path)
         maker = getattr(module, function, None)
         if not callable(maker):
-            known = [name for name, value in vars(module).items() if inspect.isfunction(value)]
+            own = [
+                each
+                for each in vars(module).values()
+                if inspect.isfunction(each) and each.__module__ == module.__name__
+            ]
+            known = [each.__name__ for each in own]
             raise NetworkFileError(f"has no function {function}; its functions: {', '.join(known) or 'none'}")
         made = maker()
     try:

@@ -196,7 +196,7 @@ def warn_of_range(images, low, high):
     if max(low - least, most - high) > (high - low) / 2:
         found = f"the images go from {least:.3g} to {most:.3g}, image_range from {low:g} to {high:g}"
         warnings.warn(f"{found}: is it (0, 255)?" if most > 100 else found, stacklevel=5)
-    elif low < 0 <= least:
+    elif low < 0 <= least and most <= 1:
         warnings.warn(
             "no number in the images is negative: if they lie in [0, 1], give image_range=(0, 1)", stacklevel=5
         )

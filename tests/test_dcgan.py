@@ -15,6 +15,7 @@ from dnnlib_compat.loader import load_network
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
+from latent_plugins.wrap import wrap
 
 SIZES = [
     dict(z_dim=100, channels=[16, 8, 8, 4], img_channels=3),  # 64×64, the tutorial's depth
@@ -161,6 +162,16 @@ def test_a_discriminator_is_told(tmp_path):
     module = torch.nn.Module()
     module.main = torch.nn.Sequential(*layers)
     assert "a DCGAN discriminator, which makes no images" in refusal(saved(tmp_path, module.state_dict()))
+
+
+def test_a_wrapped_module_is_the_same_network(tmp_path):
+    module = tutorial_module(**SIZES[0])
+    network, wrapped = load_network(saved(tmp_path, module.state_dict())), wrap(module.main, 100, z_shape=(100, 1, 1))
+    z = network.seed_latent(2)
+    assert torch.equal(z, wrapped.seed_latent(2))
+    torch.testing.assert_close(network(z, none(1)), wrapped(z, none(1)), rtol=0, atol=1e-6)
+    first, second = (spectrum(get_space(each, "pixel"), z, method="exact", top_k=20)[0] for each in (network, wrapped))
+    np.testing.assert_allclose(np.asarray(first), np.asarray(second), rtol=1e-4)
 
 
 def test_too_many_layers_build_nothing(tmp_path):

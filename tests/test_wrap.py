@@ -1,6 +1,7 @@
 """Any network: what wrap takes and refuses, and what everything else makes of it."""
 
 import json
+import re
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import scipy.stats
 import torch
 from click.testing import CliRunner
+from conftest import ROOT
 from detector_files import write_torchscript
 from image_zips import random_images, write_zip
 
@@ -479,7 +481,7 @@ def test_a_file_does_not_run_without_being_allowed(file, tmp_path):
         ("alone", r"alone\(\) returns a module alone; return a Generator"),
         ("broken", r"its code failed in line \d+ \(RuntimeError: first line second line\)"),
         ("leaves", r"its code failed in line \d+ \(SystemExit: 3\)"),
-        ("absent", "has no function absent; its functions: wrap, pair, generator"),
+        ("absent", "has no function absent; its functions: pair, generator, classes"),
         ("SIZE", "has no function SIZE"),
         ("misspelled", "wrap takes no zshape; known ones: copy, image_range, label, name, prior, z_dim, z_shape"),
         ("nothing_said", "z_dim is missing"),
@@ -524,3 +526,20 @@ def test_paths_with_drives_and_homes(file, tmp_path, monkeypatch):
     assert Source().convert("~/nets/my.net.py:pair", None, None) == f"{file}:pair"
     for source in ("~/nets/my.net.py:pair", "nets/my.net.py:pair"):
         assert load_network(source, allow_code=True).family == "wrapped"
+
+
+# --- the documentation ------------------------------------------------------------------------------------------------
+
+
+def test_the_code_of_the_documentation_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "networks.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    torch.manual_seed(0)
+    found = {"__name__": "documentation"}
+    exec(compile(blocks[0], "networks.md", "exec"), found)
+    assert found["images"].shape == (4, 1, 16, 16) and found["images"].min() >= -1
+    (tmp_path / "mynet.py").write_text(blocks[1], encoding="utf-8")
+    run(describe, "mynet.py:faces", "--allow-code")
+    args = ["--network=mynet.py:faces", "--allow-code", "--sampler=magnet", "--space=pixel", "--candidates=20"]
+    run(gen_images, *args, "--outdir=out", "--seeds=0-1")
