@@ -8,7 +8,7 @@ from cli.options import allow_code_option, open_network, reports_errors
 from cli.paths import Source
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.loader import network_file
-from latent_plugins.defaults import paper_top_k
+from latent_plugins.defaults import FAMILY_TOP_K, paper_top_k
 from latent_plugins.spaces import SHORT_NAMES, default_domain, default_space, spaces_of
 
 
@@ -58,7 +58,11 @@ def facts_of(generator, source, entry):
 def papers_settings(generator):
     """What the papers used for the family, where nothing is recommended for the network itself."""
     space = default_space(generator)
-    return dict(space=short_name(space), top_k=paper_top_k(space, generator.family), source="MaGNET, for the family")
+    top_k = paper_top_k(space, generator.family)
+    known = generator.has_styles or generator.family in FAMILY_TOP_K
+    return dict(
+        space=short_name(space), top_k=top_k, source=f"MaGNET, for {'the family' if known else 'other families'}"
+    )
 
 
 def short_name(space):

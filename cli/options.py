@@ -130,7 +130,7 @@ def apply_options(options):
 
 
 allow_code_option = click.option(
-    "--allow-code", is_flag=True, help="Run the code inside pickles and TorchScript. Only if you trust the files."
+    "--allow-code", is_flag=True, help="Run code: in pickles, TorchScript, FILE.py. Only if you trust the files."
 )
 
 network_options = apply_options(
@@ -139,7 +139,8 @@ network_options = apply_options(
             "--network",
             type=Source(),
             metavar="FILE|URL|NAME",
-            help="Network file, folder, address, or short name.  [default: the embedded MNIST network]",
+            help="Network file, folder, address, short name, or FILE.py:function.  [default: the embedded MNIST "
+            "network]",
         ),
         click.option(
             "--device", type=Device(), default=default_device, help="cpu, cuda or cuda:N.  [default: a GPU if any]"

@@ -16,7 +16,7 @@ class FilePath(click.ParamType):
 
 
 class Source(click.ParamType):
-    """A file, an address or a short name, as text; of `PART=FILE` the file alone is expanded."""
+    """A file, an address, a short name or FILE.py:function, as text; of `PART=FILE` the file alone is expanded."""
 
     name = "source"
 

@@ -1,4 +1,4 @@
-"""Networks in torch.save files: BigGAN and BigGAN-deep in two formats, NVAE."""
+"""Networks in torch.save files: BigGAN and BigGAN-deep in two formats, NVAE, DCGAN."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from dnnlib_compat.budgets import MAX_JSON
 from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, without_wrappers
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, check_regular, reason, shown
 from dnnlib_compat.networks.biggan_files import convert_biggan, convert_biggan_hf, is_biggan, is_biggan_hf
+from dnnlib_compat.networks.dcgan import convert_dcgan, is_dcgan
 from dnnlib_compat.networks.nvae import NVAEGenerator
 from dnnlib_compat.networks.nvae_files import convert_nvae, is_nvae
 from dnnlib_compat.plain_files import check_types, open_safetensors
@@ -92,16 +93,22 @@ def convert(tensors, arguments, path):
         return NVAEGenerator, *convert_nvae(tensors, arguments, path)
     if is_biggan(tensors):
         return convert_biggan(tensors, path)
+    if is_dcgan(tensors):
+        return convert_dcgan(tensors, path)
     for is_other, what in OTHERS:
         if is_other(set(tensors)):
             raise NetworkFileError(f"{path}: {what}")
     some = shown(", ".join(list(tensors)[:3]))
-    raise UnknownTensors(f"{path}: not a BigGAN, BigGAN-deep or NVAE generator (its tensors are {some}, …)")
+    raise UnknownTensors(
+        f"{path}: not a BigGAN, BigGAN-deep, NVAE or DCGAN generator (its tensors are {some}, …); any other network "
+        "comes from a function of yours: --network=FILE.py:function"
+    )
 
 
 WHOLE_MODULE = (
     "a module that torch.save wrote as a whole is code, which --allow-code runs of .pkl files alone; where it was "
-    "made, save its state_dict() (BigGAN, NVAE), or the dictionary of networks by pickle as the official training does"
+    "made, save its state_dict() (BigGAN, NVAE, DCGAN), or the dictionary of networks by pickle as the official "
+    "training does; or load it in a function of yours: --network=FILE.py:function"
 )
 # Formats that are known and not read: a test of the tensors' names, and what to do.
 OTHERS = (

@@ -2,6 +2,7 @@
 
 from dnnlib_compat.networks.biggan import BigGANGenerator
 from dnnlib_compat.networks.biggan_deep import BigGANDeepGenerator, BigGANDeepHFGenerator
+from dnnlib_compat.networks.dcgan import DCGANGenerator
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from dnnlib_compat.networks.nvae import NVAEGenerator
 from dnnlib_compat.networks.progan import ProGANGenerator
@@ -16,6 +17,7 @@ CLASSES = (
     BigGANDeepGenerator,
     BigGANDeepHFGenerator,
     NVAEGenerator,
+    DCGANGenerator,
     StyleGAN2Discriminator,
 )
 FAMILIES = {cls.family: cls for cls in CLASSES}

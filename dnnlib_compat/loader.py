@@ -8,6 +8,7 @@ from dnnlib_compat.errors import NetworkFileError, quoted, reading
 from dnnlib_compat.networks.interface import Generator
 from dnnlib_compat.plain_files import read_npz, read_safetensors
 from dnnlib_compat.pretrained import catalogue, locate
+from dnnlib_compat.python_files import network_of_python, python_source
 from dnnlib_compat.unpickle import read_pickle
 
 
@@ -17,13 +18,21 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
     source: a short name of the catalogue, an http(s) address, a file, or a folder of weights. Files: official PyTorch
     pickles of StyleGAN2-ADA and StyleGAN3; TensorFlow pickles of StyleGAN2 and ProGAN; state dicts of BigGAN-PyTorch
     (BigGAN and BigGAN-deep); pytorch-pretrained-BigGAN's `pytorch_model.bin` with its `config.json`; NVAE checkpoints;
-    this project's own `.npz` and `.safetensors`. key: which network of an official PyTorch pickle: "G_ema", "G" or "D",
-    the StyleGAN2Discriminator that both releases train with. Nothing from a file is executed, unless `allow_code` says
-    so: then a pickle's own source code runs with your rights, and the network is a generator.
+    state dicts of DCGANs in the layout of PyTorch's tutorial; this project's own `.npz` and `.safetensors`. Or
+    FILE.py:function, a function that makes a network (`python_files`). key: which network of an official PyTorch
+    pickle: "G_ema", "G" or "D", the StyleGAN2Discriminator that both releases train with. Nothing from a file is
+    executed, unless `allow_code` says so: then a pickle's own source code, or FILE.py, runs with your rights, and the
+    network is a generator.
 
     Raises NetworkFileError (a ValueError) for a file that cannot be used, ValueError for an unknown name, OSError when
     a file or address cannot be read; each with one line that names the cause.
     """
+    python = as_python(source)
+    if python is not None:
+        if key == "D":
+            raise NetworkFileError(f"{python[0]}: a function in a Python file makes a generator, not a discriminator")
+        network = network_of_python(*python, allow_code)
+        return network.eval().requires_grad_(False).to(device)
     path = network_file(source)
     with reading(path):
         network = read_network(path, key, allow_code)
@@ -62,8 +71,16 @@ def tf_content(path):
     return content if tf_networks.is_tf_network(content) else None
 
 
+def as_python(source):
+    """(path, function's name) of FILE.py:function, None of any other source."""
+    return None if source in catalogue() else python_source(source)
+
+
 def network_file(source):
-    """The local file of `source`: of a folder, the one in it that holds the network."""
+    """The local file of `source`: of a folder, the one in it that holds the network; of FILE.py:function, FILE.py."""
+    python = as_python(source)
+    if python is not None:
+        return python[0]
     if source not in catalogue() and os.path.isdir(os.path.expanduser(source)):
         return checkpoint_networks.file_in(os.path.expanduser(source))
     path = locate(source)
@@ -79,6 +96,8 @@ def from_pickle(content, key, path):
 
 def training_set(source):
     """What an official pickle says of the data set that it was trained on: {"path": …, "xflip": …}; else {}."""
+    if as_python(source) is not None:
+        return {}
     path = locate(source)
     try:
         recorded = read_pickle(path).get("training_set_kwargs") if formats.sniff(path) == "pickle" else None

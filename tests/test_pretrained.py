@@ -13,7 +13,7 @@ from latent_plugins.metrics.names import OFFICIAL_DETECTORS
 
 KEYS = {"url", "family", "dataset", "resolution", "licence", "recommended"}
 ENTRIES = catalogue()
-PUBLISHED = {name: entry for name, entry in ENTRIES.items() if not entry["url"].startswith("embedded:")}
+PUBLISHED = {name: entry for name, entry in ENTRIES.items() if "://" in entry["url"]}
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def test_entry_is_complete(name):
     assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default", "detector", "statistics"}
     assert entry.get("detector") in (None, *detectors())
     assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name)
-    assert entry["family"] in ("stylegan2", "stylegan3") and entry["dataset"] and entry["licence"]
-    assert entry["resolution"] in (32, 256, 512, 1024)
+    assert entry["family"] in ("stylegan2", "stylegan3", "dcgan") and entry["dataset"] and entry["licence"]
+    assert entry["resolution"] in (32, 64, 256, 512, 1024)
     if "sha256" in entry:
         assert re.fullmatch(r"[0-9a-f]{64}", entry["sha256"])
 
@@ -188,3 +188,48 @@ def test_close_names_are_suggested(typed, meant):
 def test_nothing_close_suggests_nothing():
     with pytest.raises(ValueError, match=r"no such file or network name; \(all names: .*pretrained\.json\)$"):
         resolve("zzzzqqqq")
+
+
+# --- files of other packages ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def another_package(tmp_path, monkeypatch):
+    """A package with weights in it that would leave a trace, were it imported."""
+    folder = tmp_path / "elsewhere" / "some_weights"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise SystemExit('imported')")
+    (folder / "net.tar").write_bytes(b"weights")
+    monkeypatch.syspath_prepend(folder.parent)
+    return folder
+
+
+def catalogued(package, url, content=b"weights"):
+    entry = {"url": url, "sha256": hashlib.sha256(content).hexdigest()}
+    (package / "pretrained.json").write_text(json.dumps({"net": entry}))
+
+
+def test_a_file_of_an_installed_package_is_found_without_importing_it(package, another_package):
+    catalogued(package, "installed:some_weights/net.tar")
+    assert locate("net") == another_package / "net.tar"
+    catalogued(package, "installed:some_weights/net.tar", content=b"of another release")
+    with pytest.raises(OSError, match="SHA-256"):
+        locate("net")
+
+
+def test_a_package_that_lacks_is_told_with_the_remedy(package, another_package):
+    catalogued(package, "installed:some_other_weights/net.tar")
+    with pytest.raises(FileNotFoundError, match="not installed: pip install --no-deps some_other_weights, or give"):
+        locate("net")
+    catalogued(package, "installed:some_weights/old.tar")
+    with pytest.raises(FileNotFoundError, match="some_weights, which has no old.tar here: pip install"):
+        locate("net")
+
+
+def test_the_faces_are_those_of_the_catalogue(data_folder):
+    path = data_folder / "networks" / "dcgan-faces-64.pth"
+    if not path.is_file():
+        pytest.skip(f"no trained DCGAN at {path}")
+    entry = ENTRIES["dcgan-faces"]
+    assert entry["url"] == "installed:gan_face_generate/weights.tar"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]

@@ -94,7 +94,7 @@ class Generator(torch.nn.Module):
 
 
 class LatentGenerator(Generator):
-    """A generator whose image is a function of z without styles between: BigGAN, NVAE, ProGAN.
+    """A generator whose image is a function of z without styles between: BigGAN, NVAE, ProGAN, DCGAN.
 
     Subclasses provide `images(z, c, psi)` → [N, img_channels, img_resolution, img_resolution], nominally in [−1, 1],
     for truncation `psi`, whatever that means for the family (`truncation_text`), and may narrow `check_psi`.
