@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from dnnlib_compat.budgets import MAX_CANDIDATES, MAX_CLASSES, MAX_JSON, MAX_SHA
 from dnnlib_compat.checksums import unsealed_json
 from dnnlib_compat.detectors import file_digest, load_detector
 from dnnlib_compat.errors import check_regular, quoted, reading, shown
-from dnnlib_compat.nesting import check_nesting
+from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.pretrained import detectors
 from latent_plugins.candidates import candidate_latents
 from latent_plugins.defaults import (
@@ -322,8 +321,7 @@ def read_settings(path):
 
 def parse_settings(data, path):
     """AtlasSettings of the bytes of an atlas.json, every value checked. Raises AtlasError or ValueError."""
-    check_nesting(data)
-    fields = json.loads(data)
+    fields = parse_json(data)
     if not isinstance(fields, dict):
         raise AtlasError(f"damaged (it holds a {type(fields).__name__}, not settings)")
     if fields.get("format") not in READABLE:
