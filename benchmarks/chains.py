@@ -25,6 +25,7 @@ import torch
 
 from cli.metric_inputs import open_detectors, open_real
 from cli.options import open_network
+from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.pretrained import default_name
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas import open_atlas
@@ -76,7 +77,7 @@ def check_folder(folder, settings):
     if not path.exists():
         with atomic_output(path) as temporary:
             temporary.write_text(json.dumps(settings))
-    found = json.loads(path.read_text())
+    found = parse_json(path.read_bytes())
     if found != settings:
         raise click.ClickException(f"{folder} holds a run with {found}, not {settings}: choose another --outdir")
 

@@ -17,6 +17,7 @@ from cli.paths import FilePath
 from cli.report import DRAWN, append_line
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
+from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts, distributed
@@ -110,8 +111,8 @@ def read_rows(path):
     rows = []
     for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
-            row = json.loads(text)
-        except (ValueError, RecursionError):
+            row = parse_json(text)
+        except ValueError:
             continue
         if is_row(row):
             rows.append(row)

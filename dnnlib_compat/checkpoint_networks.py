@@ -1,6 +1,5 @@
 """Networks in torch.save files: BigGAN and BigGAN-deep in two formats, NVAE, DCGAN."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from dnnlib_compat.assemble import assemble
 from dnnlib_compat.budgets import MAX_JSON
 from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, without_wrappers
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, check_regular, reason, shown
+from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.networks.biggan_files import convert_biggan, convert_biggan_hf, is_biggan, is_biggan_hf
 from dnnlib_compat.networks.dcgan import convert_dcgan, is_dcgan
 from dnnlib_compat.networks.nvae import NVAEGenerator
@@ -158,12 +158,12 @@ def read_config(path):
             data = file.read(MAX_JSON + 1)
         if len(data) > MAX_JSON:
             raise NetworkFileError(f"{beside}: larger than {MAX_JSON} bytes, not the settings of a network")
-        config = json.loads(data.decode("utf-8"))
+        config = parse_json(data)
     except FileNotFoundError:
         raise NetworkFileError(f"{path}: there is no {CONFIG} beside it, which tells the architecture") from None
     except NetworkFileError:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise NetworkFileError(f"{beside}: not readable as JSON ({reason(error)})") from None
     if not isinstance(config, dict):
         raise NetworkFileError(f"{beside}: holds a {type(config).__name__}, not the settings of a network")

@@ -1,12 +1,12 @@
 """Whether a file that has just arrived is whole, told from its own content: no half may be kept as finished."""
 
-import json
 import os
 import pickletools
 import zipfile
 
 from dnnlib_compat.budgets import MAX_JSON, MAX_OPCODES
 from dnnlib_compat.formats import LEGACY_CHECKPOINT
+from dnnlib_compat.json_text import parse_json
 
 
 def is_whole(path):
@@ -56,7 +56,7 @@ def _whole_safetensors(file):
     if length > MAX_JSON:
         return None
     try:
-        tensors = json.loads(file.read(length))
+        tensors = parse_json(file.read(length))
         ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
         return 8 + length + max(ends, default=0) == os.fstat(file.fileno()).st_size
     except Exception:  # half a header, or something else that begins alike
@@ -68,7 +68,7 @@ def _whole_json(file):
     if len(data) == MAX_JSON:
         return None
     try:
-        json.loads(data)
-    except (ValueError, RecursionError):
+        parse_json(data)
+    except ValueError:
         return False
     return True

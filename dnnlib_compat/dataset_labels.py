@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from dnnlib_compat.errors import reason
-from dnnlib_compat.nesting import check_nesting
+from dnnlib_compat.json_text import parse_json
 
 LABELS = "dataset.json"
 LABELS_FORM = 'write it as {"labels": [["00000/img00000000.png", 6], ...]}'
@@ -19,9 +19,8 @@ def parse_labels(data):
     Raises ValueError, worded to follow the name of the file, if they have another form.
     """
     try:
-        check_nesting(data)
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(data)
+    except ValueError as error:
         raise ValueError(f"is malformed ({reason(error)}); {LABELS_FORM}") from error
     if not isinstance(content, dict):
         raise ValueError(f"is malformed (it holds a {type(content).__name__}); {LABELS_FORM}")

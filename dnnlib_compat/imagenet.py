@@ -2,8 +2,9 @@
 
 import difflib
 import functools
-import json
 from pathlib import Path
+
+from dnnlib_compat.json_text import parse_json
 
 CLASSES = Path(__file__).resolve().parent / "imagenet_classes.json"
 
@@ -11,7 +12,7 @@ CLASSES = Path(__file__).resolve().parent / "imagenet_classes.json"
 @functools.cache
 def class_names():
     """The names in index order, a tuple of 1,000 strings; the synonyms within each are separated by ", "."""
-    return tuple(json.loads(CLASSES.read_text(encoding="utf-8")))
+    return tuple(parse_json(CLASSES.read_bytes()))
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.locks import locked
 from dnnlib_compat.util import atomic_output, naming_output
 
@@ -36,11 +37,11 @@ def merge_lines(path, lines, key, keep_others=True):
         texts = Path(path).read_bytes().decode("utf-8", "surrogateescape").split("\n")
         for text in reversed(texts if texts[-1] else texts[:-1]):
             try:
-                found = key(json.loads(text))
+                found = key(parse_json(text))
                 if found in seen:
                     continue
                 seen.add(found)
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 if not keep_others:
                     continue
             kept.append(text)

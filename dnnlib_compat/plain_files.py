@@ -17,6 +17,7 @@ from dnnlib_compat.assemble import assemble, empty_network, misfits, refuse
 from dnnlib_compat.budgets import MAX_ENTRIES, MAX_JSON, MORE
 from dnnlib_compat.errors import NetworkFileError, quoted, reading, reason, shown
 from dnnlib_compat.families import FAMILIES
+from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.util import SHORT_WRITE, atomic_output
 
 SAFE_TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # as safetensors names them
@@ -135,9 +136,9 @@ def check_types(file, path):
 def parse_config(config, path):
     """(family's class, keyword arguments) of `config_of`'s text."""
     try:
-        config = json.loads(config)
+        config = parse_json(config)
         family, kwargs = config["family"], config["kwargs"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         raise NetworkFileError(f"{path}: does not say what network it holds; it was not written by convert") from None
     if not isinstance(family, str) or family not in FAMILIES:
         raise NetworkFileError(f"{path}: a network of the unknown family {quoted(family)}")

@@ -6,11 +6,11 @@ The file lists generators and feature detectors; a detector is told by its famil
 import dataclasses
 import difflib
 import importlib.util
-import json
 import os
 from pathlib import Path
 
 from dnnlib_compat.download import open_url
+from dnnlib_compat.json_text import parse_json
 
 PACKAGE = Path(__file__).resolve().parent
 EMBEDDED = "embedded:"
@@ -56,7 +56,7 @@ def detectors():
 
 
 def _entries():
-    return json.loads(catalogue_path().read_text(encoding="utf-8"))
+    return parse_json(catalogue_path().read_bytes())
 
 
 def default_name():

@@ -14,6 +14,7 @@ from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.budgets import MAX_JSON
 from dnnlib_compat.checksums import check_npz, write_npz
 from dnnlib_compat.errors import check_regular, quoted, reason
+from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.util import atomic_output
 
 SLACK = 1 << 20  # bytes that headers and directories may take
@@ -52,7 +53,7 @@ def read_header(path, wanted, *, error, what):
     check_regular(path)
     try:
         with open_arrays(path, error=error) as archive:
-            header = json.loads(archive.text("header", MAX_JSON))
+            header = parse_json(archive.text("header", MAX_JSON))
             found = header["format"]
     except OSError:
         raise

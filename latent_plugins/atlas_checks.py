@@ -1,14 +1,13 @@
 """Reading an atlas.json, which may be anybody's: every value is checked."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 from dnnlib_compat.arguments import is_number, is_whole
 from dnnlib_compat.budgets import MAX_CANDIDATES, MAX_CLASSES, MAX_JSON, MAX_SHARDS, MAX_SIZE, MORE
 from dnnlib_compat.checksums import unsealed_json
 from dnnlib_compat.errors import check_regular, quoted, reading
-from dnnlib_compat.nesting import check_nesting
+from dnnlib_compat.json_text import parse_json
 from latent_plugins.atlas_record import FORMAT, READABLE, AtlasError, AtlasSettings, recorded
 from latent_plugins.atlas_shards import number_of_shards
 from latent_plugins.methods import is_method, method_class
@@ -32,8 +31,7 @@ def read_settings(path):
 
 def parse_settings(data, path):
     """AtlasSettings of the bytes of an atlas.json, every value checked. Raises AtlasError or ValueError."""
-    check_nesting(data)
-    fields = json.loads(data)
+    fields = parse_json(data)
     if not isinstance(fields, dict):
         raise AtlasError(f"damaged (it holds a {type(fields).__name__}, not settings)")
     if fields.get("format") not in READABLE:

@@ -17,6 +17,7 @@ import torch
 
 from dnnlib_compat.arguments import is_whole
 from dnnlib_compat.errors import quoted, reason
+from dnnlib_compat.json_text import parse_json
 from latent_plugins.array_files import read_arrays, read_header, write_arrays
 from latent_plugins.fingerprint import fingerprint, weights_fingerprint
 from latent_plugins.metrics.generated import seeded_noise
@@ -300,7 +301,7 @@ class Trainer:
         fields.update(dataclasses.asdict(self.schedule), input=self.input)
         fields["critic"] = "new" if critic is None else weights_fingerprint(critic, critic.settings)
         del fields["steps"]
-        return json.loads(json.dumps(fields))
+        return parse_json(json.dumps(fields))
 
     def save(self, path):
         """Write everything that is needed to go on."""
