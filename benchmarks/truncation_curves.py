@@ -86,7 +86,7 @@ def main(shares, psis, metric, repeats, method, calibration, out):
         click.echo(f"{line:16} {name:5} {columns}{cost}")
 
     for share in shares:
-        norms = NormsOnce(get_space(generator, "pixel"), known, keep=share, method=method, calibration=calibration)
+        norms = NormsOnce(get_space(generator, "pixel"), known, keep=share, norms=method, calibration=calibration)
         report("JBT, share kept", f"{share:g}", FilterSampler(generator, filters=[norms]))
     for psi in psis:
         report("truncation psi", f"{psi:g}", create_sampler("prior", generator), psi=psi)

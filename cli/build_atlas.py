@@ -6,6 +6,7 @@ import click
 import numpy as np
 
 from cli.atlases import build_with_progress
+from cli.binding import MethodCommand, check_method_options
 from cli.launch import joined, own_device, relaunch
 from cli.options import (
     IntRanges,
@@ -24,7 +25,7 @@ from latent_plugins import distributed
 from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
 
 
-@click.command()
+@click.command(cls=MethodCommand)
 @network_options
 @click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Folder of the atlas.")
 @click.option(
@@ -68,6 +69,7 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spear
     torchrun --nproc_per_node=8 -m cli.build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl
     """
     check_psi(psi)
+    check_method_options(settings["method"])
     if not plan and relaunch("cli.build_atlas", gpus, device):
         return
     with joined(verbose=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cli.binding import SamplerCommand
 from cli.evaluation import Run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
@@ -16,7 +17,7 @@ from cli.sampling import sampler_choice_options
 from latent_plugins import distributed
 
 
-@click.command()
+@click.command(cls=SamplerCommand)
 @network_options
 @click.option(
     "--metrics",

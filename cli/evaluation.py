@@ -8,20 +8,22 @@ from pathlib import Path
 
 import click
 
+from cli.binding import ATLAS, VOLUME, WEIGHTS, settings_of
 from cli.launch import own_device
 from cli.metric_inputs import open_detectors, open_real, recorded_data, space_detector
 from cli.options import check_psi, open_network
 from cli.progress import count_progress
 from cli.report import DRAWN, result_line, summary_line
-from cli.sampling import ATLAS, OWN, VOLUME, WEIGHTS, SamplerMaker, check_sampler, filters_and_base
+from cli.sampling import SamplerMaker, check_sampler
 from latent_plugins import distributed
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import save_png
 from latent_plugins.samplers import create_sampler
+from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.mixture import MixtureSampler
+from latent_plugins.samplers.registry import filters_and_base
 
-SAMPLER_OPTIONS = tuple(option for option in VOLUME + ATLAS + WEIGHTS + OWN if option != "detector")
 SHARED_ATLAS = "another set of candidates: the repeats share one atlas (--fresh-atlas)"
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
@@ -44,16 +46,17 @@ class Setting:
 def plan(names, options, rho, psis, mixes):
     """(metrics, Settings) of a command's options. Raises a click error or ValueError for what makes no sense."""
     metrics = parse_metrics(names)
-    given = {key: options[key] for key in SAMPLER_OPTIONS}
+    names = {*VOLUME, *ATLAS, *WEIGHTS, *settings_of(options["sampler_name"])} - {"detector"}
+    given = {key: options[key] for key in names if key in options}
     sampler_class = check_sampler(options["sampler_name"], rho=rho, **given)
-    if options["fresh_atlas"] and not (sampler_class.needs_atlas and options["repeats"] > 1):
+    if options["fresh_atlas"] and not (Needs.CANDIDATES in sampler_class.needs and options["repeats"] > 1):
         raise click.ClickException("--fresh-atlas is for --repeats of a sampler with an atlas; leave it out")
     if options["fresh_atlas"] and options["atlas_path"] is not None:
         raise click.ClickException("--fresh-atlas builds an atlas for each repeat; leave --atlas out")
-    return metrics, settings_of(options["sampler_name"], rho, psis, mixes)
+    return metrics, points_of(options["sampler_name"], rho, psis, mixes)
 
 
-def settings_of(sampler_name, rhos, psis, mixes):
+def points_of(sampler_name, rhos, psis, mixes):
     """The Settings of a sweep, in the order rho, psi, mix. Raises a click error for values out of range."""
     _, sampler_class = filters_and_base(sampler_name)
     psis = psis or [getattr(sampler_class, "default_psi", 1.0)]
@@ -129,7 +132,7 @@ class Run:
                     extra["data"] = self.real.name
                 if len(self.seeds) > 1:
                     extra["repeat"] = repeat
-                    if self.sampler_class.needs_atlas and not self.fresh_atlas:
+                    if Needs.CANDIDATES in self.sampler_class.needs and not self.fresh_atlas:
                         extra["interval_leaves_out"] = SHARED_ATLAS
                 line = result_line(metric.name, figures, seconds, distributed.world(), self.source, self.outdir, extra)
                 finished[metric.name].append(line)

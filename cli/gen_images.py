@@ -5,6 +5,7 @@ import warnings
 import click
 import numpy as np
 
+from cli.binding import SamplerCommand
 from cli.labels import class_number
 from cli.options import (
     IntRanges,
@@ -31,7 +32,7 @@ from latent_plugins.projected import projected_styles, rendered
 LINES = "samples.jsonl"  # one for every image, written with it, so that a kill loses none
 
 
-@click.command()
+@click.command(cls=SamplerCommand)
 @network_options
 @click.option("--seeds", type=IntRanges(), default="0-15", show_default=True, help="Random seeds, e.g. 0,1,4-6.")
 @click.option("--trunc", "psi", type=float, help="Truncation psi.  [default: 1; with --sampler=truncation 0.7]")

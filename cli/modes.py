@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cli.binding import MethodCommand
 from cli.labels import class_number
 from cli.metric_inputs import open_detectors, space_detector
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
@@ -31,7 +32,7 @@ SHORT = dict(pixels="px", features="feat")  # in captions
 EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called, and their rho
 
 
-@click.command()
+@click.command(cls=MethodCommand)
 @network_options
 @click.option("--n", type=click.IntRange(min=1), default=8, show_default=True, help="Images of either kind.")
 @click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where images and modes.jsonl go.")

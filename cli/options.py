@@ -20,8 +20,7 @@ from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
 from dnnlib_compat.util import remove_leftovers
 from latent_plugins.atlas_build import MIN_SPEARMAN
-from latent_plugins.atlas_settings import PREDICTED
-from latent_plugins.spectrum import METHODS
+from latent_plugins.methods import method_names
 from latent_plugins.spectrum.precision import PRECISIONS
 
 CHECKED = ("psi", "psis", "translate", "smooth", "rhos")  # in words of their own
@@ -97,6 +96,18 @@ class MemorySize(click.ParamType):
         return int(float(match[1]) * self.units[match[2]])
 
 
+class MethodName(click.ParamType):
+    """The name of a method, whenever and by whomever it was registered."""
+
+    name = "method"
+
+    def convert(self, value, param, ctx):
+        known = method_names()
+        if value not in known:
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, known))}.", param, ctx)
+        return value
+
+
 class Device(click.ParamType):
     """A torch device that exists here."""
 
@@ -168,10 +179,11 @@ atlas_options = apply_options(
         ),
         click.option(
             "--method",
-            type=click.Choice([*METHODS, *PREDICTED]),
-            help="Singular values of the whole Jacobian (exact), of a random projection of it, by subspace iteration, "
-            "along shared directions; or volumes predicted from few products (hybrid) or none (amortized).  [default: "
-            "exact or subspace, whichever is cheaper]",
+            type=MethodName(),
+            metavar="NAME",
+            help="Singular values of the whole Jacobian (exact), of a random projection of it (projected), by subspace "
+            "iteration (subspace), along shared directions (shared); or volumes predicted from few products (hybrid) "
+            "or none (amortized).  [default: exact or subspace, whichever is cheaper]",
         ),
         click.option(
             "--projection",

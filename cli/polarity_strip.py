@@ -10,6 +10,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import torch
 
+from cli.binding import MethodCommand
 from cli.labels import class_number
 from cli.options import (
     IntRanges,
@@ -66,7 +67,7 @@ volume_options = apply_options(
 )
 
 
-@click.command()
+@click.command(cls=MethodCommand)
 @network_options
 @click.option("--seeds", type=IntRanges(), default="0-3", show_default=True, help="Random seeds, e.g. 0,1,4-6.")
 @click.option("--rho", "rhos", type=Numbers(), default="-1,-0.5,0,0.5,1", show_default=True, help="Polarities.")

@@ -1,58 +1,38 @@
 """The sampler that a command's options describe: which atlas, weights or volume, which rho, which top-k."""
 
-import inspect
 import warnings
 
 import click
 import numpy as np
-import torch
 
 from cli.atlases import cached_atlas
+from cli.binding import (
+    ATLAS,
+    OPTIONS,
+    VOLUME,
+    WEIGHTS,
+    check_method_options,
+    given,
+    method_keyword,
+    needs_of,
+    own_settings,
+    settings_of,
+)
 from cli.options import apply_options
 from cli.paths import FilePath
 from cli.progress import Counted
 from dnnlib_compat.loader import load_network
 from latent_plugins.atlas import open_atlas
-from latent_plugins.atlas_build import MIN_SPEARMAN
-from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, make_settings, shard_map
+from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, make_settings
 from latent_plugins.defaults import default_candidates, paper_top_k
 from latent_plugins.importance.weights import rho_for_json
 from latent_plugins.reweighting.weight_files import load_weights
-from latent_plugins.samplers import available_samplers, create_sampler
+from latent_plugins.samplers import create_sampler
+from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.filtered import FilterSampler
-from latent_plugins.samplers.jbt import JBTFilter
-from latent_plugins.samplers.simplicial_filter import SimplicialFilter
-from latent_plugins.samplers.weight_filter import WeightFilter
-from latent_plugins.spaces import (
-    canonical_space,
-    check_space,
-    default_domain,
-    default_space,
-    get_space,
-    is_feature_space,
-)
-from latent_plugins.volume import LogVolume
-
-IDLE_DEFAULTS = dict(
-    projection=256,
-    oversample=8,
-    iterations=1,
-    precision="float32",
-    compile=False,
-    min_spearman=MIN_SPEARMAN,
-    without_replacement=False,
-    pareto=False,
-)  # of options that always have a value
-
-# Options by what they are for; a sampler takes those of what it needs, and its own `settings`.
-VOLUME = ("space", "top_k", "domain", "method", "projection", "oversample", "iterations", "precision", "compile")
-VOLUME += ("detector", "layer", "max_memory")
-ATLAS = ("atlas_path", "without_replacement", "true_volumes", "candidates", "basis", "labels", "min_spearman")
-WEIGHTS = ("weights_path",)
-OWN = ("alpha", "pareto", "steps", "particles", "threshold", "corners", "tau", "keep")
-FILTERS = {"jbt": ("keep",), "simplicial": ("corners", "tau"), "latentrs": WEIGHTS}  # and the options that they take
-NEEDED_BY_FILTERS = {"jbt": (), "simplicial": ("corners", "tau"), "latentrs": WEIGHTS}
-NEEDS = {"needs_atlas": VOLUME + ATLAS, "needs_volume": VOLUME, "needs_weights": WEIGHTS, "needs_critic": WEIGHTS}
+from latent_plugins.samplers.registry import available_filters, filters_and_base
+from latent_plugins.samplers.volumes import Volumes
+from latent_plugins.spaces import canonical_space, check_space, default_space, is_feature_space
 
 
 def sampler_choice_options(rho=click.FLOAT):
@@ -64,9 +44,9 @@ def sampler_choice_options(rho=click.FLOAT):
                 "sampler_name",
                 default="prior",
                 show_default=True,
-                help="prior, truncation, magnet, polarity; truncated-normal, simplicial, jbt; pcn, smc, rejection, "
-                "online; latentrs, latentga, latentrs+ga, drs, mh, sir, dot; or one that a package adds. jbt+, "
-                "simplicial+ and latentrs+ filter another one.",
+                metavar="NAME",
+                help="Where latents come from: one of those that plain --help lists; filters may stand before it, as "
+                "in jbt+polarity.",
             ),
             click.option(
                 "--space",
@@ -92,50 +72,12 @@ def sampler_choice_options(rho=click.FLOAT):
                 help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
             ),
             click.option(
-                "--without-replacement",
-                is_flag=True,
-                help="magnet, polarity: the published code's rule, whose law is flatter than rho says.",
-            ),
-            click.option(
-                "--true-volumes",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="Of predicted volumes: compute the true ones of N drawn candidates, and draw from these.",
-            ),
-            click.option(
-                "--alpha",
-                type=click.FloatRange(0, 1),
-                help="magnet, polarity on the Gaussian domain: 1 takes the prior's density out of the weights.  "
-                "[default: 0, as published]",
-            ),
-            click.option("--pareto", is_flag=True, help="magnet, polarity: smooth the largest weights (PSIS)."),
-            click.option(
                 "--weights",
                 "weights_path",
                 type=FilePath(),
                 metavar="FILE",
                 help="latentrs, latentga: trained weights; drs, mh, sir, dot: their critic.  [default: the network "
                 "file's discriminator]",
-            ),
-            click.option(
-                "--steps",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help="pcn: steps of a chain; mh: its length; sir: proposals; dot, latentga: gradient steps.",
-            ),
-            click.option(
-                "--particles",
-                type=click.IntRange(min=2),
-                metavar="N",
-                help="smc, rejection: latents that are drawn together.  [default: 1000]",
-            ),
-            click.option("--threshold", type=float, metavar="T", help="truncated-normal: bound of the coordinates."),
-            click.option(
-                "--corners", type=click.IntRange(min=2), metavar="M", help="simplicial: the simplex's corners."
-            ),
-            click.option("--tau", type=float, help="simplicial: the least projection on a corner."),
-            click.option(
-                "--keep", type=click.FloatRange(0, 1, min_open=True), help="jbt: share of the prior that is kept."
             ),
         ]
     )
@@ -144,63 +86,35 @@ def sampler_choice_options(rho=click.FLOAT):
 def check_sampler(name, **options):
     """The class of the sampler `name`, before any work is done.
 
-    Raises ValueError for an unknown name or space, and a click error for options that the sampler would ignore, or
-    that it lacks.
+    options: those of VOLUME, ATLAS, WEIGHTS and the sampler's settings, and rho. Raises ValueError for an unknown name
+    or space, and a click error for options that the sampler would ignore, or that it lacks.
     """
-    filters, base = filters_and_base(name)
+    _, base = filters_and_base(name)
     if options["space"] is not None:
         canonical_space(options["space"])
-    given = {option for option, value in options.items() if value not in (None, IDLE_DEFAULTS.get(option))}
-    allowed = allowed_options(base).union(*(FILTERS[each] for each in filters))
-    for option in sorted(given - allowed):
+    own, needs = settings_of(name), needs_of(name)
+    allowed = set(own).union(["rho"] if "rho" in base.Settings.described() else [])
+    allowed = allowed.union(*(OPTIONS[each] for each in OPTIONS if each in needs))
+    if needs & (Needs.CANDIDATES | Needs.VOLUME):
+        allowed |= {method_keyword(each, own) for each in own_settings(options.get("method"))}
+    for option in sorted(each for each in options if given(each) and each not in allowed):
         raise click.ClickException(f"--{spelled(option)} has no effect with --sampler={name}; leave it out")
     made = {"candidates", "domain", "detector", "layer"} if options.get("atlas_path") is not None else set()
-    for option in sorted(made & given):
+    for option in sorted(each for each in made if given(each)):
         raise click.ClickException(f"--{option} has no effect with --atlas, which has its own; leave it out")
-    for option in sorted(needed_options(base).union(*(NEEDED_BY_FILTERS[each] for each in filters)) - given):
+    check_method_options(options.get("method"))
+    missing = [each for each, setting in own.items() if setting.required and options.get(each) is None]
+    if Needs.WEIGHTS in needs and options["weights_path"] is None:
+        missing.append("weights_path")
+    for option in sorted(missing):
         hint = "=FILE: make them with train_weights" if option == "weights_path" else ""
         raise click.ClickException(f"--sampler={name} needs --{spelled(option)}{hint}")
     return base
 
 
-def filters_and_base(name):
-    """([names of filters], class of the sampler that they filter) of a sampler's name: jbt+polarity, and so on.
-
-    Raises ValueError for an unknown name.
-    """
-    samplers = available_samplers()
-    if name in samplers:
-        return [], samplers[name]
-    parts = name.split("+")
-    places = [i for i in range(1, len(parts)) if "+".join(parts[i:]) in samplers]  # names may have a + of their own
-    filters, base = (parts[: places[0]], "+".join(parts[places[0] :])) if places else ([], None)
-    if len(set(filters) | {base}) <= len(filters):
-        raise ValueError(f"{name}: a filter stands there twice, which changes nothing; name it once")
-    if base is None or not set(filters) <= set(FILTERS):
-        raise ValueError(
-            f"unknown sampler {name!r}; known samplers: {', '.join(sorted(samplers))}; {', '.join(FILTERS)} may stand "
-            "before another one, as in jbt+polarity"
-        )
-    return filters, samplers[base]
-
-
-def needed_options(sampler_class):
-    """The names of the options that a sampler cannot do without (rho aside, which may be recommended)."""
-    parameters = inspect.signature(sampler_class).parameters
-    empty = {keyword for keyword, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
-    needed = {option for option, keyword in sampler_class.settings.items() if keyword in empty and option != "rho"}
-    return needed | ({"weights_path"} if sampler_class.needs_weights else set())
-
-
 def complete(**given):
-    """The options of SamplerMaker, those that a command does not have at their defaults."""
-    return {option: IDLE_DEFAULTS.get(option) for option in VOLUME + ATLAS + WEIGHTS + OWN} | given
-
-
-def allowed_options(sampler_class):
-    """The names of the options that a sampler's class takes."""
-    needed = [names for need, names in NEEDS.items() if getattr(sampler_class, need)]
-    return set(sampler_class.settings).union(*needed)
+    """The options of SamplerMaker, those that a command does not have at None."""
+    return dict.fromkeys(VOLUME + ATLAS + WEIGHTS) | given
 
 
 def spelled(option):
@@ -211,14 +125,13 @@ def spelled(option):
 class SamplerMaker:
     """Makes the samplers of a command for its network; atlases are found or built once.
 
-    options: all of VOLUME, ATLAS, WEIGHTS and OWN. entry: the network's catalogue entry. label: the only class wanted;
+    options: all of VOLUME, ATLAS and WEIGHTS, and the sampler's and filters' own settings. entry: the network's
+    catalogue entry. label: the only class wanted;
     needed: how many latents are drawn from an atlas; shortage: text for too few candidates without replacement, with
     {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
     """
 
-    def __init__(
-        self, generator, source, entry, name, options, *, cutoff, needed, shortage, label=None, per_sample=0,
-    ):  # fmt: skip
+    def __init__(self, generator, source, entry, name, options, *, cutoff, needed, shortage, label=None, per_sample=0):
         self.generator, self.source, self.name, self.options = generator, source, name, options
         self.filters, self.sampler_class = filters_and_base(name)
         self.advice = usable_advice(generator, entry.get("recommended", {}))
@@ -234,59 +147,55 @@ class SamplerMaker:
         sampler, described = self._base(rho, psi, atlas_seed)
         if self.filters:
             sampler = FilterSampler(self.generator, sampler, [self._filter(each, psi) for each in self.filters])
-            taken = {option for each in self.filters for option in FILTERS[each]}
-            described |= {option: self.options[option] for option in taken - set(WEIGHTS)}
-        for each in getattr(sampler, "filters", ()):
-            if isinstance(each, JBTFilter):
-                described |= dict(keep=each.keep, filter_space=each.space_map.name)
+        described = sampler.record() | described
+        described.pop("sampler")
         return sampler, {key: value for key, value in described.items() if value is not None}
+
+    def _settings_of(self, thing):
+        """{keyword: value} of a sampler's or filter's settings among the options, rho aside."""
+        names = [name for name in thing.Settings.described() if name != "rho"]
+        return {name: self.options[name] for name in names if name in self.options}
 
     def _filter(self, name, psi):
         """The filter that stands before the base sampler."""
-        if name == "jbt":
-            label = torch.zeros(self.generator.c_dim)  # it puts in each latent's own
-            space_map = get_space(self.generator, "pixel", c=label, psi=psi, cutoff=self.cutoff)
-            return JBTFilter(space_map) if self.options["keep"] is None else JBTFilter(space_map, self.options["keep"])
-        if name == "simplicial":
-            shape = self.generator.z_dim, default_domain(self.generator)
-            return SimplicialFilter(self.options["corners"], self.options["tau"], 0, *shape)
-        return WeightFilter(load_weights(self.options["weights_path"]), generator=self.generator)
+        cls = available_filters()[name]
+        made = self._settings_of(cls)
+        if Needs.TRUNCATION in cls.needs:
+            made |= dict(psi=psi, cutoff=self.cutoff)
+        if Needs.WEIGHTS in cls.needs:
+            made["weights"] = load_weights(self.options["weights_path"])
+        return cls.make(self.generator, **made)
 
     def _base(self, rho, psi, atlas_seed):
-        own = {
-            keyword: self.options[option]
-            for option, keyword in self.sampler_class.settings.items()
-            if option != "rho" and self.options[option] is not None
-        }
+        needs, own = self.sampler_class.needs, self._settings_of(self.sampler_class)
         if self.sampler_class.truncates:
             own["psi"] = psi
-        elif "psi" in inspect.signature(self.sampler_class).parameters:  # those whose images' truncation counts
+        if Needs.TRUNCATION in needs:
             own |= dict(psi=psi, cutoff=self.cutoff)
-        if self.sampler_class.needs_atlas:
+        if Needs.CANDIDATES in needs:
             return self._on_atlas(rho, psi, own, atlas_seed)
-        described = {option: self.options[option] for option in self.sampler_class.settings if option != "rho"}
-        if self.sampler_class.needs_volume:
+        described = {}
+        if Needs.VOLUME in needs:
             space = canonical_space(self.options["space"] or self.advice["space"])
             own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space))
-            volumes, top_k = self._volumes(space, psi)
-            described |= dict(space=space, rho=own["rho"], top_k=top_k)
-            own["volumes"] = volumes
+            own["volumes"] = self._volumes(space, psi)
             if self.options["domain"] is not None:
-                own["domain"] = described["domain"] = self.options["domain"]
-        if self.sampler_class.needs_weights:
-            own["weights"] = load_weights(self.options["weights_path"])
+                own["domain"] = self.options["domain"]
+        if self.options["weights_path"] is not None:
             described["weights"] = str(self.options["weights_path"])
-        if self.sampler_class.needs_critic:
+        if Needs.WEIGHTS in needs:
+            own["weights"] = load_weights(self.options["weights_path"])
+        if Needs.CRITIC in needs:
             own["critic"], described["critic"] = self._critic()
         return create_sampler(self.sampler_class.name, self.generator, **own), described
 
     def _on_atlas(self, rho, psi, own, atlas_seed):
         chosen = None
-        if "rho" in self.sampler_class.settings:
+        if "rho" in self.sampler_class.Settings.described():
             space = canonical_space(self.options["space"] or self.advice["space"])
             if self.options["atlas_path"] is None or rho is not None:
                 chosen = choose_rho(self.name, rho, advice_for(self.advice, space))
-        extra = [name for name in ("alpha", "pareto", "true_volumes") if self.options[name]]
+        extra = [name for name in ("alpha", "pareto", "true_volumes") if self.options.get(name)]
         if chosen is not None and np.isinf(chosen) and extra:
             raise click.ClickException(
                 f"--rho={chosen:g} takes candidates in the order of their volumes; leave out --{spelled(extra[0])}"
@@ -296,13 +205,14 @@ class SamplerMaker:
         if key not in self._found:
             self._found[key] = self._find_atlas(psi, atlas_seed, extremes)
         atlas, space = self._found[key]
-        if "rho" in self.sampler_class.settings:
+        if "rho" in self.sampler_class.Settings.described():
             own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space)) if chosen is None else chosen
         top_k = choose_top_k(self.options["top_k"], self.advice, atlas, space, self.generator.family)
-        drawn = dict(without_replacement=self.options["without_replacement"], true_volumes=self.options["true_volumes"])
-        return sampler_on(
-            self.generator, self.sampler_class.name, atlas, space=space, label=self.label, top_k=top_k, **drawn, **own
+        sampler, described = sampler_on(
+            self.generator, self.sampler_class.name, atlas, label=self.label, top_k=top_k, **own
         )
+        path = self.options["atlas_path"]
+        return sampler, dict(described, space=space, atlas=None if path is None else str(path))
 
     def _find_atlas(self, psi, seed, extremes):
         """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use.
@@ -318,7 +228,7 @@ class SamplerMaker:
                 each = 1 if extremes else self.per_sample
                 made["candidates"] = max(default_candidates(space), each * self.needed)
             settings = settings_for(self.generator, options["top_k"], self.advice, seed=seed, **made)
-            if (extremes or options["without_replacement"]) and settings.candidates < self.needed:
+            if (extremes or options.get("without_replacement")) and settings.candidates < self.needed:
                 text = self.shortage.format(needed=self.needed, candidates=settings.candidates)
                 raise ValueError(f"{text}: give more --candidates")
             if settings not in self._built:  # in style space, truncation changes nothing
@@ -328,14 +238,15 @@ class SamplerMaker:
 
     def _settings(self, space, psi):
         """Keyword arguments of make_settings."""
-        names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas_path", "true_volumes", "min_spearman"}
-        names -= {"without_replacement"}
+        names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas_path", "min_spearman"}
         classes = None if self.label is None else (self.label,)
-        made = {name: self.options[name] for name in names}
+        taken = settings_of(self.name)
+        made = {name: None if name in taken else self.options.get(name) for name in names}
+        made |= {each: self.options[method_keyword(each, taken)] for each in own_settings(self.options["method"])}
         return made | dict(space=space, psi=psi, cutoff=self.cutoff, classes=classes)
 
     def _volumes(self, space, psi):
-        """(function label → LogVolume, top_k) for samplers that compute volumes as they go."""
+        """The Volumes of samplers that compute them as they go."""
         made = self._settings(space, psi) | dict(candidates=1, basis=None, labels=None)
         if made["method"] in (*WITH_BASIS, *PREDICTED):
             raise click.ClickException(
@@ -344,15 +255,7 @@ class SamplerMaker:
         settings = make_settings(self.generator, top_k=self.options["top_k"], **made)
         usual = advice_for(self.advice, space).get("top_k", paper_top_k(space, self.generator.family))
         top_k = self.options["top_k"] or min(usual, settings.top_k)
-        extra = {key: getattr(settings, key) for key in ("projection", "oversample", "iterations", "precision")}
-        extra = {key: value for key, value in extra.items() if value is not None}
-
-        def volumes(label):
-            space_map = shard_map(self.generator, settings, label)
-            options = dict(method=settings.method, max_memory=settings.max_memory, **extra)
-            return Counted(LogVolume(space_map, top_k, **options), "volumes")
-
-        return volumes, top_k
+        return Volumes(self.generator, settings, top_k, counted=lambda volume: Counted(volume, "volumes"))
 
     def _critic(self):
         """(critic, its name): that of the weights file, else the discriminator in the network's own file."""
@@ -386,18 +289,17 @@ def choose_top_k(top_k, advice, atlas, space, family):
     return top_k or min(advice_for(advice, space).get("top_k", paper_top_k(space, family)), atlas.top_k)
 
 
-def sampler_on(generator, name, atlas, *, space, label, true_volumes, **options):
+def sampler_on(generator, name, atlas, *, label, **options):
     """(sampler, what describes it) on an atlas; says how degenerate its weights are."""
-    sampler = create_sampler(name, generator, atlas=atlas, true_volumes=true_volumes, **options)
-    described = dict(options, space=space, rho=rho_for_json(sampler.rho), top_k=sampler.top_k)
+    true_volumes = options.get("true_volumes")
+    if true_volumes is not None and not atlas.predicted:
+        raise click.ClickException("--true-volumes is for an atlas of predicted volumes; this one's are computed")
+    sampler = create_sampler(name, generator, atlas=atlas, **options)
     if true_volumes is not None:
-        if not atlas.predicted:
-            raise click.ClickException("--true-volumes is for an atlas of predicted volumes; this one's are computed")
-        described["true_volumes"] = true_volumes
         click.echo(f"Computing the true volumes of {true_volumes} candidates...")
     found = smallest_sample_size(sampler, label)
     click.echo(f"{name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {found}")
-    return sampler, dict(described, candidates=found.candidates, ess=found.effective_sample_size)
+    return sampler, dict(rho=rho_for_json(sampler.rho), candidates=found.candidates, ess=found.effective_sample_size)
 
 
 def smallest_sample_size(sampler, label=None):

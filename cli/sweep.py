@@ -9,6 +9,7 @@ import warnings
 import click
 import numpy as np
 
+from cli.binding import SamplerCommand
 from cli.evaluation import Run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
@@ -26,7 +27,7 @@ from latent_plugins.fingerprint import fingerprint
 AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 
 
-@click.command()
+@click.command(cls=SamplerCommand)
 @network_options
 @click.option(
     "--metrics", "names", default="fid5k_full,pr5k3_full", show_default=True, metavar="A,B,C", help="Metrics."

@@ -15,6 +15,7 @@ import torch
 
 from dnnlib_compat.array_archives import open_arrays
 from latent_plugins import atlas_build
+from latent_plugins.atlas_record import settings_record
 from latent_plugins.atlas_settings import (
     AtlasError,
     candidates,
@@ -27,6 +28,11 @@ from latent_plugins.fingerprint import fingerprint
 from latent_plugins.importance.weights import log_volume as log_volumes
 
 KNOWN = ("damaged", "not an atlas", "refused", "its ")  # how messages on published files begin
+
+
+# Of the settings of an atlas, what its record holds.
+RECORDED = ("space", "domain", "candidates", "base", "method", "projection", "oversample", "iterations", "basis")
+RECORDED += ("labels", "precision", "compile", "detector", "layer", "max_memory")
 
 
 class Atlas:
@@ -54,6 +60,13 @@ class Atlas:
     def open(path):
         """`open_atlas`."""
         return open_atlas(path)
+
+    def record(self):
+        """{name: value} of what decides the candidates and their volumes; of a published file nothing is known."""
+        if self.settings is None:
+            return {}
+        found = settings_record(self.settings, RECORDED)
+        return dict(found, atlas_seed=self.settings.seed)
 
     @property
     def predicted(self):

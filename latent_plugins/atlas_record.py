@@ -113,3 +113,10 @@ def method_fields(method):
     values = {name: value for name, value in method.settings.record().items() if name in recorded(type(method))}
     own = tuple((name, value) for name, value in values.items() if name not in NUMBERS)
     return {name: values.get(name) for name in NUMBERS} | dict(method_settings=own or None)
+
+
+def settings_record(settings, names):
+    """{name: value} of AtlasSettings for records, with the method's own in `method_settings`; without what is None."""
+    values = {name: getattr(settings, name) for name in names}
+    values["method_settings"] = dict(settings.method_settings) if settings.method_settings else None
+    return {name: value for name, value in values.items() if value is not None}

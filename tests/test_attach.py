@@ -76,7 +76,7 @@ def samplers(tiny, tmp_path):
     return {
         "prior": create_sampler("prior", tiny),
         "polarity": create_sampler("polarity", tiny, atlas=atlas, rho=0.5),
-        "simplicial": SimplicialSampler(tiny, m=5, tau=1.5),
+        "simplicial": SimplicialSampler(tiny, corners=5, tau=1.5),
         "truncated-normal": TruncatedNormalSampler(tiny, threshold=0.5),
     }
 

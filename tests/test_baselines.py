@@ -57,7 +57,7 @@ def exact_samplers():
     """Samplers whose latents follow the target, or nearly so: the bias is far below what N latents can show."""
     plane = PlaneGenerator()
     return dict(
-        drs=DRSSampler(plane, log_ratio, percentile=None),
+        drs=DRSSampler(plane, log_ratio, no_shift=True),
         mh=MHSampler(plane, log_ratio, length=20),
         mh_real=MHSampler(plane, log_ratio, length=20, real_scores=[-1.0, 0.0, 0.5]),
         mh_trapped=MHSampler(plane, log_ratio, length=20, real_scores=[50.0]),
@@ -125,7 +125,7 @@ def test_no_latents_at_all():
 def test_a_critic_that_likes_everything_keeps_the_latents_of_the_prior():
     plane = PlaneGenerator()
     expected = PriorSampler(plane).draw(range(20)).z
-    sampler = DRSSampler(plane, lambda images: images[:, 0, 0, 0] * 0, percentile=None)
+    sampler = DRSSampler(plane, lambda images: images[:, 0, 0, 0] * 0, no_shift=True)
     assert torch.equal(sampler.draw(range(20)).z, expected)
     assert sampler.last_effort.acceptance == 1
     one = SIRSampler(plane, log_ratio, proposals=1)
@@ -166,7 +166,7 @@ def quadratic(images):
 def test_transport_reaches_the_known_optimum():
     """For the score −‖z − m‖² the objective is least where 2 ‖z − m‖ = k, on the way from the start to m."""
     k = 1.5
-    sampler = DOTSampler(PlaneGenerator(), quadratic, steps=400, rate=0.01, k=k, projection="none")
+    sampler = DOTSampler(PlaneGenerator(), quadratic, steps=400, rate=0.01, lipschitz=k, step_projection="none")
     start = PriorSampler(PlaneGenerator()).sample(50, torch.Generator().manual_seed(0)).z
     away = start - CENTRE
     expected = CENTRE + away * (k / (2.0 * away.norm(dim=1, keepdim=True))).clamp(max=1)
@@ -179,7 +179,7 @@ def test_transport_reaches_the_known_optimum():
 @pytest.mark.parametrize("projection", ["tangent", "none"])
 def test_transport_raises_the_score_and_stays_near(projection):
     """Every step goes at most (1 + 1/k) · rate = 0.03, and one of rate = 0.01 back and forth where the optimum is."""
-    sampler = DOTSampler(PlaneGenerator(), closeness, steps=50, rate=0.01, k=0.5, projection=projection)
+    sampler = DOTSampler(PlaneGenerator(), closeness, steps=50, rate=0.01, lipschitz=0.5, step_projection=projection)
     prior = PriorSampler(PlaneGenerator())
     start, end = (each.sample(500, torch.Generator().manual_seed(0)).z for each in (prior, sampler))
     before, after = (closeness(z[:, :, None, None]) for z in (start, end))
@@ -192,8 +192,8 @@ def test_transport_raises_the_score_and_stays_near(projection):
 
 def test_the_published_projection_runs_away():
     """It takes off more than there is along z, so that distant latents climb down the score, ever faster."""
-    sampler = DOTSampler(PlaneGenerator(), quadratic, steps=50, rate=0.01, k=1.0, projection="published")
-    with pytest.raises(ValueError, match="latents ran away to infinity: take projection='tangent'"):
+    sampler = DOTSampler(PlaneGenerator(), quadratic, steps=50, rate=0.01, lipschitz=1.0, step_projection="published")
+    with pytest.raises(ValueError, match="latents ran away to infinity: take step_projection='tangent'"):
         sampler.sample(500, torch.Generator().manual_seed(0))
 
 
@@ -201,7 +201,7 @@ def test_the_published_projection_runs_away():
 def test_one_step_of_each_projection(projection, divisor):
     weight = torch.tensor([3.0, -1.0])
     sampler = DOTSampler(
-        PlaneGenerator(), lambda x: x.flatten(1) @ weight, steps=1, rate=0.1, k=2.0, projection=projection
+        PlaneGenerator(), lambda x: x.flatten(1) @ weight, steps=1, rate=0.1, lipschitz=2.0, step_projection=projection
     )
     z = PriorSampler(PlaneGenerator()).draw([7]).z
     gradient = torch.ones(2) / math.sqrt(2) - weight / 2.0  # of ‖z − y + δ‖ at z = y, and of the score
@@ -265,21 +265,21 @@ def test_scores_that_cannot_be_calibrated(real, generated, message):
 @pytest.mark.parametrize(
     "cls, options, message",
     [
-        (DRSSampler, dict(burn_in=0), "burn_in=0"),
-        (DRSSampler, dict(max_tries=0), "max_tries=0"),
-        (DRSSampler, dict(percentile=101.0), "from 0 to 100"),
-        (DRSSampler, dict(epsilon=0.0), "small positive"),
+        (DRSSampler, dict(burn_in=0), "burn_in must be at least 1, not 0"),
+        (DRSSampler, dict(max_tries=0), "max_tries must be at least 1, not 0"),
+        (DRSSampler, dict(percentile=101.0), "percentile must be 0 to 100, not 101"),
+        (DRSSampler, dict(epsilon=0.0), "epsilon must be above 0, not 0"),
         (DRSSampler, dict(batch=0), "batch=0"),
-        (MHSampler, dict(length=0), "length=0: give 1 or more"),
+        (MHSampler, dict(length=0), "length must be at least 1, not 0"),
         (MHSampler, dict(real_scores=[]), "real_scores"),
         (MHSampler, dict(real_scores=[np.inf]), "real_scores"),
-        (SIRSampler, dict(proposals=0), "proposals=0: give 1 or more"),
-        (DOTSampler, dict(steps=0), "steps=0"),
-        (DOTSampler, dict(pairs=0), "pairs=0"),
-        (DOTSampler, dict(rate=0.0), "rate=0.0"),
-        (DOTSampler, dict(rate=math.nan), "rate=nan"),
-        (DOTSampler, dict(k=-1.0), "k=-1"),
-        (DOTSampler, dict(projection="sideways"), "known ones: tangent, published, none"),
+        (SIRSampler, dict(proposals=0), "proposals must be at least 1, not 0"),
+        (DOTSampler, dict(steps=0), "steps must be at least 1, not 0"),
+        (DOTSampler, dict(pairs=0), "pairs must be at least 1, not 0"),
+        (DOTSampler, dict(rate=0.0), "rate must be above 0, not 0"),
+        (DOTSampler, dict(rate=math.nan), "rate must be a finite number, not nan"),
+        (DOTSampler, dict(lipschitz=-1.0), "lipschitz must be above 0, not -1"),
+        (DOTSampler, dict(step_projection="sideways"), "known ones: tangent, published, none"),
     ],
 )
 def test_bad_options(cls, options, message):
@@ -309,7 +309,7 @@ def test_transport_needs_gradients():
 
 
 def test_rejection_gives_up():
-    sampler = DRSSampler(PlaneGenerator(), log_ratio, percentile=None, max_tries=16)
+    sampler = DRSSampler(PlaneGenerator(), log_ratio, no_shift=True, max_tries=16)
     sampler.maximum = 40.0  # as if burn-in had met an image that is better than all others
     with pytest.raises(ValueError, match="none of 16 proposals for a latent was accepted"):
         sampler.draw([0])

@@ -33,11 +33,23 @@ def test_the_example(tmp_path, monkeypatch):
         def load(self):
             return getattr(module, class_name)
 
-    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [Entry()])
-    options = ["--sampler=nearest", "--steps=20", "--seeds=0-2", "--device=cpu", f"--outdir={tmp_path}"]
+    whose = dict([(registry.ENTRY_POINTS, [Entry()])])
+    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: whose.get(group, []))
+    options = ["--sampler=nearest", "--choices=20", "--seeds=0-2", "--device=cpu", f"--outdir={tmp_path}"]
     result = CliRunner().invoke(gen_images, options)
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "samples.jsonl").read_text().splitlines()[0])["steps"] == 20
+    line = json.loads((tmp_path / "samples.jsonl").read_text().splitlines()[0])
+    assert (line["sampler"], line["choices"], line["widest"]) == ("nearest", 20, False)
+    text = CliRunner().invoke(gen_images, ["--sampler=nearest", "--help"]).output
+    assert "--choices" in text and "--widest" in text and "--steps" not in text
+    assert "the one nearest" in CliRunner().invoke(gen_images, ["--help"]).output
+    for wrong, message in [
+        ("--choices=0", "0 is not in the range x>=1"),
+        ("--steps=3", "--steps is an option of "),
+        ("--sampler=prior", "--choices is an option of nearest and has no effect with --sampler=prior; leave it out"),
+    ]:
+        result = CliRunner().invoke(gen_images, [*options, wrong])
+        assert result.exit_code != 0 and message in result.output, result.output
 
     network = load_network("mnist32")
     sampler = module.NearestSampler(network, choices=50)

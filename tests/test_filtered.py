@@ -246,14 +246,14 @@ def test_refusals(tiny):
     with pytest.raises(ValueError, match="max_tries=0"):
         FilterSampler(tiny, filters=[everything()], max_tries=0)
     for options, message in [
-        (dict(keep=0.0), "keep=0.0: the share"),
-        (dict(keep=1.1), "keep=1.1: the share"),
-        (dict(keep=np.nan), "keep=nan: the share"),
-        (dict(method="rough"), "unknown method 'rough'.*finite, exact"),
-        (dict(draws=0), "draws=0 and calibration=1000 must be 1 or more"),
-        (dict(calibration=0), "calibration=0 must be"),
-        (dict(step=0.0), "step=0.0"),
-        (dict(space="nowhere"), "unknown space"),
+        (dict(keep=0.0), "keep must be above 0 to 1, not 0"),
+        (dict(keep=1.1), "keep must be above 0 to 1, not 1.1"),
+        (dict(keep=np.nan), "keep must be a finite number, not nan"),
+        (dict(norms="rough"), "unknown norms 'rough'; known ones: finite, exact"),
+        (dict(norm_draws=0), "norm_draws must be at least 1, not 0"),
+        (dict(calibration=0), "calibration must be at least 1, not 0"),
+        (dict(norm_step=0.0), "norm_step must be above 0, not 0"),
+        (dict(filter_space="nowhere"), "unknown space"),
     ]:
         with pytest.raises(ValueError, match=message):
             JBTSampler(tiny, **options)
@@ -329,7 +329,7 @@ def test_norms_keep_to_a_memory_bound(tiny, norms, monkeypatch):
 def test_the_smallest_norms_are_kept(how):
     """Of a generator with six known norms: what passes are whole regions, and they have the prior's law."""
     generator = SplineGenerator()
-    sampler = JBTSampler(generator, keep=0.5, method="exact", calibration=2000)
+    sampler = JBTSampler(generator, keep=0.5, norms="exact", calibration=2000)
     z = latents(how, sampler, 1000).z
     (each,) = sampler.filters
     # The flat, middle and steep thirds of a coordinate have the shares 0.31, 0.29 and 0.40. Without a steep coordinate
@@ -372,7 +372,9 @@ def test_classes_keep_the_same_share(tiny_conditional):
 @pytest.mark.bitwise
 def test_thresholds_are_reproducible(tiny):
     space_map, label = get_space(tiny, "pixel"), torch.zeros(0)
-    one, again, other = (JBTFilter(space_map, 0.8, calibration=40, seed=s).threshold(label) for s in (0, 0, 1))
+    one, again, other = (
+        JBTFilter(space_map, 0.8, calibration=40, calibration_seed=s).threshold(label) for s in (0, 0, 1)
+    )
     assert one == again != other
     looser = JBTFilter(space_map, 0.95, calibration=40).threshold(label)
     assert looser > one
@@ -399,7 +401,7 @@ def test_norms_that_are_not_finite_are_rejected(tiny):
 
 
 def test_the_simplicial_filter_is_the_sampler_s(tiny):
-    sampler = SimplicialSampler(tiny, m=4, tau=1.2, rotation=3)
+    sampler = SimplicialSampler(tiny, corners=4, tau=1.2, rotation=3)
     each = SimplicialFilter(4, 1.2, 3, 8, "sphere")
     z = torch.randn(500, 8, generator=random_state())
     assert np.array_equal(each.accept(z, None, None).numpy(), sampler.passes(z))

@@ -187,13 +187,13 @@ CASES = {
     "truncation": Case(lambda generator, atlas: dict(psi=0.5), flat),
     "truncated-normal": Case(lambda generator, atlas: dict(threshold=1.0), within_one),
     "simplicial": Case(
-        lambda generator, atlas: dict(m=3, tau=0.6),
+        lambda generator, atlas: dict(corners=3, tau=0.6),
         near_a_corner,
         priors=("normal", "sphere"),
         refusal="simplicial truncation needs latents of N",
     ),
     "jbt": Case(
-        lambda generator, atlas: dict(keep=0.5, draws=DIRECTIONS, calibration=4000),
+        lambda generator, atlas: dict(keep=0.5, norm_draws=DIRECTIONS, calibration=4000),
         flat,  # up to the threshold of its own filter
     ),
     "magnet": Case(lambda generator, atlas: dict(atlas=atlas), volume_power(1.0)),
@@ -205,10 +205,10 @@ CASES = {
     "latentrs": Case(weighted(), importance),
     "latentga": Case(weighted(rate=0.3), moved=climbed),
     "latentrs+ga": Case(weighted(rate=0.3), moved=chosen_and_climbed),
-    "drs": asking(percentile=None, burn_in=4000),
+    "drs": asking(no_shift=True, burn_in=4000),
     "mh": asking(length=40),
     "sir": asking(proposals=60),
-    "dot": dataclasses.replace(asking(steps=6, rate=0.1, k=2.0), law=None, moved=transported),
+    "dot": dataclasses.replace(asking(steps=6, rate=0.1, lipschitz=2.0), law=None, moved=transported),
 }
 
 
@@ -231,7 +231,7 @@ def atlases(tmp_path_factory):
 def jbt_filter(prior, c_dim):
     generator = toy(prior, c_dim)
     space = get_space(generator, "style", c=torch.zeros(c_dim))
-    return JBTFilter(space, KEEP, draws=DIRECTIONS, calibration=4000)
+    return JBTFilter(space, KEEP, norm_draws=DIRECTIONS, calibration=4000)
 
 
 def made(name, prior, c_dim, atlas):

@@ -63,7 +63,9 @@ def test_larger_volumes_are_preferred(kind):
 def test_a_taught_surrogate_leaves_the_law_as_it_is():
     """The ends of 300 chains through computed spectra have the masses of π: a chi-square test at 0.001."""
     volume = LogVolume(get_space(SplineGenerator(), "style"), 2)
-    sampler = create_sampler("pcn", SplineGenerator(), volumes=lambda label: volume, rho=1.0, labels=200, steps=12)
+    sampler = create_sampler(
+        "pcn", SplineGenerator(), volumes=lambda label: volume, rho=1.0, surrogate_labels=200, steps=12
+    )
     drawn = sampler.draw(np.arange(300))
     assert region_pvalue(drawn.z.numpy(), 1.0) > LEVEL
     assert volume.evaluations <= 2 * 200 + 300 * 13  # 100 moves of a chain cost one volume
@@ -73,7 +75,7 @@ def test_a_taught_surrogate_leaves_the_law_as_it_is():
 @pytest.mark.bitwise
 def test_seeds_of_taught_chains_are_what_they_are_whatever_the_batch():
     volume = LogVolume(get_space(SplineGenerator(), "style"), 2)
-    options = dict(volumes=lambda label: volume, rho=1.0, labels=100, steps=8)
+    options = dict(volumes=lambda label: volume, rho=1.0, surrogate_labels=100, steps=8)
     together = create_sampler("pcn", SplineGenerator(), **options).draw([5, 0, 17])
     assert torch.equal(create_sampler("pcn", SplineGenerator(), **options).draw([17]).z[0], together.z[2])
 
@@ -95,11 +97,15 @@ def test_classes_have_volumes_of_their_own():
 @pytest.mark.parametrize(
     "kind, options, message",
     [
-        ("pcn", dict(rho=1.0, steps=7), "7 steps are too few for a chain: give at least 8"),
-        ("pcn", dict(rho=1.0, labels=99), "99 labels are too few to teach a surrogate: give at least 100, or none"),
+        ("pcn", dict(rho=1.0, steps=7), "steps must be at least 8, not 7"),
+        (
+            "pcn",
+            dict(rho=1.0, surrogate_labels=99),
+            "99 surrogate_labels are too few to teach a surrogate: give at least 100",
+        ),
         ("pcn", dict(rho=np.nan), "rho must be a finite number, not nan"),
         ("smc", dict(rho=np.inf), "rho must be a finite number, not inf"),
-        ("rejection", dict(rho=1.0, particles=1), "a population has at least 2 particles, not 1"),
+        ("rejection", dict(rho=1.0, particles=1), "particles must be at least 2, not 1"),
     ],
 )
 def test_refusals(kind, options, message):
@@ -182,7 +188,10 @@ def test_a_critic_from_the_networks_own_file(tmp_path):
     [
         ("--sampler=simplicial --tau=0", "--sampler=simplicial needs --corners"),
         ("--sampler=truncated-normal", "--sampler=truncated-normal needs --threshold"),
-        ("--sampler=truncated-normal --threshold=1 --tau=2", "--tau has no effect with --sampler=truncated-normal"),
+        (
+            "--sampler=truncated-normal --threshold=1 --tau=2",
+            "--tau is an option of simplicial and has no effect with --sampler=truncated-normal",
+        ),
         ("--sampler=pcn --steps=10 --candidates=5", "--candidates has no effect with --sampler=pcn"),
         ("--sampler=pcn --space=style", "--sampler=pcn needs --rho"),
         ("--sampler=pcn --rho=1 --space=pixel --method=hybrid", "--method=hybrid needs an atlas"),
@@ -233,7 +242,7 @@ def test_filters_stand_before_any_sampler(tmp_path, network, options, told):
         ("--sampler=jbt+latentrs+ga", "needs --weights=FILE: make them with train_weights"),
         ("--sampler=polarity+prior --rho=1", "jbt, simplicial, latentrs may stand before another one"),
         ("--sampler=simplicial+prior --tau=1", "--sampler=simplicial+prior needs --corners"),
-        ("--sampler=jbt+prior --tau=1", "--tau has no effect with --sampler=jbt+prior"),
+        ("--sampler=jbt+prior --tau=1", "--tau is an option of simplicial and has no effect with --sampler=jbt+prior"),
         ("--sampler=latentrs+prior", "needs --weights=FILE: make them with train_weights"),
         ("--sampler=jbt --keep=0", "0.0 is not in the range"),
     ],

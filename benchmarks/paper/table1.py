@@ -72,7 +72,7 @@ def evaluate(name, generator, critic, weights, n, evaluations, ratio_steps):
     held_out = points(name, 10_000, CALIBRATION)[:, :, None, None]
     random = torch.Generator().manual_seed(CALIBRATION)
     data = points(name, TRAINING_POINTS, REAL)[:, :, None, None]
-    options = dict(ratio_steps=ratio_steps, dot=dict(projection="none"), drs={}, mh=dict(length=100))
+    options = dict(ratio_steps=ratio_steps, dot=dict(step_projection="none"), drs={}, mh=dict(length=100))
     found = samplers(generator, critic, data, held_out, weights, plain="WGAN", random=random, **options)
     result = {"real": interval(distances(name, lambda k: points(name, n, LATENTS + k), n, evaluations))}
     for method in ("WGAN", *SHOWN):

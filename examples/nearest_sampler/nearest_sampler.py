@@ -6,21 +6,25 @@ from latent_plugins.candidates import candidate_latents
 from latent_plugins.randomness import torch_seed
 from latent_plugins.samplers import Latents, Sampler
 from latent_plugins.samplers.base import check_labels
+from latent_plugins.settings import Settings, setting
 
 
 class NearestSampler(Sampler):
-    """Best of `steps` latents of N(0, I), by their norm: fewer unusual images, less variety.
+    """Best of `choices` latents of N(0, I), by their norm: fewer unusual images, less variety.
 
-    `settings` maps options of the commands to arguments of the constructor: `gen_images --sampler=nearest --steps=20`.
+    What stands in `Settings` becomes options of the commands, with their checks and help, and part of the record:
+    `gen_images --sampler=nearest --choices=20 --widest`.
     """
 
     name = "nearest"
-    settings = {"steps": "choices"}
+    summary = "of several latents of the prior, the one nearest to the centre"
 
-    def __init__(self, generator, *, choices=10):
-        if choices < 1:
-            raise ValueError(f"one of {choices} latents cannot be chosen: give --steps=1 or more")
-        self.generator, self.choices = generator, choices
+    class Settings(Settings):
+        choices: int = setting(10, low=1, metavar="N", help="Latents that one is chosen of.")
+        widest: bool = setting(False, help="Choose the one farthest from the centre instead.")
+
+    def __init__(self, generator, **settings):
+        self.generator, self.settings = generator, self.Settings(**settings)
 
     def draw(self, seeds, c=None):
         """One latent a seed; the same seed gives the same latent, whatever the batch."""
@@ -35,5 +39,6 @@ class NearestSampler(Sampler):
         return Latents(z, check_labels(c, n, self.generator.c_dim))
 
     def _best(self, seed):
-        z = candidate_latents(range(self.choices), self.generator.z_dim, seed=seed)
-        return z[z.norm(dim=1).argmin()]
+        z = candidate_latents(range(self.settings.choices), self.generator.z_dim, seed=seed)
+        norms = z.norm(dim=1)
+        return z[norms.argmax() if self.settings.widest else norms.argmin()]

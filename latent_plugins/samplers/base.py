@@ -1,12 +1,16 @@
 """What a sampler is and what it returns."""
 
+from __future__ import annotations
+
 import abc
 import dataclasses
+import enum
 
 import numpy as np
 import torch
 
 from latent_plugins.randomness import Stream, integer_key
+from latent_plugins.settings import Settings
 
 
 @dataclasses.dataclass
@@ -31,20 +35,44 @@ class Latents:
 UNKNOWN = {"index": (-1, np.int64), "log_volume": (np.nan, np.float64), "psi": (np.nan, np.float64)}
 
 
-class Sampler(abc.ABC):
-    """Draws latents. Subclasses set `name` and say what their constructor needs besides the generator.
+class Needs(enum.Flag):
+    """What a sampler's or a filter's constructor takes besides the generator and its settings.
 
-    needs_atlas: `atlas`, an Atlas, with `top_k`, `without_replacement` and `true_volumes`; needs_volume: `volumes`, a
-    function of a class index (None without classes) to a callable z → log-volume, and `rho`; needs_weights: `weights`,
-    trained importance weights; needs_critic: `critic`, a callable images → scores. settings: {option of the commands:
-    keyword of the constructor} of what else it takes. truncates: whether the sampler gives its latents a truncation of
-    their own (`Latents.psi`), which is then its keyword `psi`.
+    CANDIDATES: `atlas`, an Atlas, with `top_k`; VOLUME: `volumes`, a function of a class index (None without classes)
+    to a callable z → log-volume, and `domain`; WEIGHTS: `weights`, trained importance weights; CRITIC: `critic`, a
+    callable images → scores; TRUNCATION: `psi` and `cutoff`, the truncation of the images.
+    """
+
+    NOTHING = 0
+    CANDIDATES = enum.auto()
+    VOLUME = enum.auto()
+    WEIGHTS = enum.auto()
+    CRITIC = enum.auto()
+    TRUNCATION = enum.auto()
+
+
+class Sampler(abc.ABC):
+    """Draws latents. Subclasses set `name` and `summary`, and say what their constructor takes.
+
+    summary: half a line for lists of samplers. needs: what the constructor takes besides the generator. Settings: the
+    class of what else it takes, by keyword: from it come the commands' options, checks and records. `settings` is the
+    Settings of a sampler. truncates: whether the sampler gives its latents a truncation of their own (`Latents.psi`).
     """
 
     name: str
-    needs_atlas = needs_volume = needs_weights = needs_critic = truncates = False
-    settings: dict = {}
+    summary = ""
+    needs = Needs.NOTHING
+    truncates = False
     depth = 0  # of samplers that stand on others: how many, so that each has random numbers of its own
+
+    class Settings(Settings):
+        """None."""
+
+    settings = Settings()
+
+    def record(self):
+        """{name: value} of the sampler and all its settings, defaults included, as JSON can hold them."""
+        return dict(sampler=self.name, **self.settings.record())
 
     @abc.abstractmethod
     def draw(self, seeds, c=None):
@@ -68,6 +96,11 @@ class Sampler(abc.ABC):
         Itself, unless the sampler has a `capacity`. Raises ValueError where there is no such sampler.
         """
         return self
+
+
+def volumes_record(volumes):
+    """{name: value} of a function class index → log-volume, where it can tell; else nothing."""
+    return volumes.record() if hasattr(volumes, "record") else {}
 
 
 def check_labels(c, n, c_dim):

@@ -1,5 +1,7 @@
 """Latents at the end of Markov chains: polarity sampling without an atlas, right however uneven the volumes are."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from latent_plugins.chains.moves import start
@@ -7,7 +9,8 @@ from latent_plugins.chains.pcn import pcn
 from latent_plugins.chains.taught import INNER, taught_surrogate
 from latent_plugins.priors import prior_of
 from latent_plugins.randomness import torch_seed
-from latent_plugins.samplers.base import Sampler, class_seed, told_by_class
+from latent_plugins.samplers.base import Needs, Sampler, class_seed, told_by_class, volumes_record
+from latent_plugins.settings import Settings, setting
 
 CHAINS = 64  # that a bulk sample is taken from
 FEWEST_LABELS = 100
@@ -18,35 +21,53 @@ class PCNSampler(Sampler):
     """Draws from p(z)·volume(z)^ρ by preconditioned Crank–Nicolson Metropolis chains (`latent_plugins.chains.pcn`).
 
     Seed s is the end of chain s after `steps` steps, half of them warm-up, in which ρ rises from 0: a function of the
-    seed alone. A bulk sample is taken from 64 chains, every tenth step after the warm-up (with `labels`, every other).
-    `report` tells of the last draw: acceptance, β, the volumes computed, split R̂ and effective sample size; an R̂ well
-    above 1 asks for more steps.
+    seed alone. A bulk sample is taken from 64 chains, every tenth step after the warm-up (with `surrogate_labels`,
+    every other). `report` tells of the last draw: acceptance, β, the volumes computed, split R̂ and effective sample
+    size; an R̂ well above 1 asks for more steps.
 
-    With `labels` a surrogate is taught first, by the true volumes of so many latents of the prior and as many of where
-    chains on it go; then a step is 100 moves by the surrogate, every other time 3, and one correction by the true
-    volume: the same law at a fraction of the cost where volumes are expensive and uneven.
+    With `surrogate_labels` a surrogate is taught first, by the true volumes of so many latents of the prior and as many
+    of where chains on it go; then a step is 100 moves by the surrogate, every other time 3, and one correction by the
+    true volume: the same law at a fraction of the cost where volumes are expensive and uneven.
 
-    volumes: function of a class index (None without classes) to a callable z [N, z_dim] → log-volume [N], for `labels`
-    a LogVolume or one with its `inputs`; domain: `sphere`, `gaussian` (the family's prior) or a Prior; by default what
-    suits it. Raises ValueError for a ρ that is not finite, fewer than 8 steps, or labels too few to learn from.
+    volumes: function of a class index (None without classes) to a callable z [N, z_dim] → log-volume [N], for a
+    surrogate a LogVolume or one with its `inputs`; domain: `sphere`, `gaussian` (the family's prior) or a Prior; by
+    default what suits it. Raises ValueError for a ρ that is not finite, fewer than 8 steps, or labels too few to learn
+    from.
     """
 
     name = "pcn"
-    needs_volume = True
-    settings = {"rho": "rho", "steps": "steps", "labels": "labels"}
+    summary = "the law of polarity without an atlas, by Markov chains"
+    needs = Needs.VOLUME
 
-    def __init__(self, generator, volumes, *, rho, steps=400, labels=0, domain=None):
-        if steps < 8:
-            raise ValueError(f"{steps} steps are too few for a chain: give at least 8")
-        if not np.isfinite(rho):
-            raise ValueError(f"rho must be a finite number, not {rho}")
-        self.generator, self.volumes, self.rho, self.steps = generator, volumes, rho, steps
-        if 0 < labels < FEWEST_LABELS:
-            raise ValueError(
-                f"{labels} labels are too few to teach a surrogate: give at least {FEWEST_LABELS}, or none"
-            )
-        self.labels, self.prior = labels, prior_of(generator, domain)
+    class Settings(Settings):
+        rho: float = setting(help="Polarity: below 0 to modes, above 0 to anti-modes.")
+        steps: int = setting(400, low=8, metavar="N", help="Steps of a chain, half of them warm-up.")
+        surrogate_labels: int = setting(
+            0,
+            low=0,
+            metavar="N",
+            aliases=("labels",),
+            help="True volumes that a surrogate for the moves learns from, 100 or more; 0: no surrogate.",
+        )
+
+        def check(self):
+            """See Settings.check."""
+            if 0 < self.surrogate_labels < FEWEST_LABELS:
+                raise ValueError(
+                    f"{self.surrogate_labels} surrogate_labels are too few to teach a surrogate: give at least "
+                    f"{FEWEST_LABELS}, or none"
+                )
+
+    def __init__(self, generator, volumes, *, domain=None, **settings):
+        self.settings = self.Settings(**settings)
+        self.generator, self.volumes = generator, volumes
+        self.rho, self.steps, self.labels = self.settings.rho, self.settings.steps, self.settings.surrogate_labels
+        self.prior = prior_of(generator, domain)
         self.report, self._surrogates = None, {}
+
+    def record(self):
+        """See Sampler.record: with those of the volumes."""
+        return super().record() | volumes_record(self.volumes)
 
     def draw(self, seeds, c=None):
         """See Sampler.draw."""

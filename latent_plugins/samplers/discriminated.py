@@ -13,7 +13,7 @@ import torch
 
 from latent_plugins.priors import base_measure
 from latent_plugins.randomness import philox, to_uniform, uniforms
-from latent_plugins.samplers.base import Latents, Sampler, check_labels
+from latent_plugins.samplers.base import Latents, Needs, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
 
 PROPOSED, DECIDED, SETUP = range(3)  # substreams of a sampler's stream: latents, decisions, constants
@@ -72,10 +72,11 @@ class CriticSampler(Sampler):
     from a draw, for scores that are not finite or not one an image.
     """
 
-    needs_critic = True
+    needs = Needs.CRITIC
     stream: int
 
-    def __init__(self, generator, critic, *, batch=256):
+    def __init__(self, generator, critic, *, batch=256, **settings):
+        self.settings = self.Settings(**settings)
         if generator.c_dim:
             raise ValueError(f"the sampler {self.name} scores images alone: its generator must be unconditional")
         check_positive("batch", batch)

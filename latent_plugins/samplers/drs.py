@@ -1,10 +1,13 @@
 """Discriminator rejection sampling."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 
 from latent_plugins.randomness import Stream
-from latent_plugins.samplers.discriminated import CriticSampler, check_positive
+from latent_plugins.samplers.discriminated import CriticSampler
+from latent_plugins.settings import Settings, setting
 
 AT_ONCE = 8  # proposals for a lone latent that are scored together
 
@@ -15,31 +18,33 @@ class DRSSampler(CriticSampler):
     With F = score − M, where M is the largest score of `burn_in` latents, a latent is accepted with the probability
     σ(F − log(1 − e^{F − ε}) − γ). For γ = 0 and ε → 0 that is e^F: plain rejection sampling, exact where scores are log
     density ratios bounded by M. With images a bound leaves next to nothing accepted, so γ is set such that `percentile`
-    percent of the burn-in latents are accepted with at most one half; None keeps γ = 0. M and γ stay as estimated; a
-    later score beyond M counts as M, so that the latent of a seed does not depend on what came before.
+    percent of the burn-in latents are accepted with at most one half; without `shift` γ = 0. M and γ stay as estimated;
+    a later score beyond M counts as M, so that the latent of a seed does not depend on what came before.
 
     max_tries: proposals for one latent after which a draw gives up. Raises ValueError for options that make no sense
     and, from a draw, when it gives up.
     """
 
     name = "drs"
+    summary = "rejection by a discriminator"
     stream = Stream.DRS
 
-    def __init__(
-        self, generator, critic, *, percentile=80.0, epsilon=1e-8, burn_in=10_000, max_tries=10_000, batch=256
-    ):
-        super().__init__(generator, critic, batch=batch)
-        check_positive("burn_in", burn_in)
-        check_positive("max_tries", max_tries)
-        if percentile is not None and not 0 <= percentile <= 100:
-            raise ValueError(f"percentile={percentile}: give a number from 0 to 100, or None for no shift")
-        if not 0 < epsilon < np.inf:
-            raise ValueError(f"epsilon={epsilon}: give a small positive number")
-        self.epsilon, self.max_tries, self.gamma = epsilon, max_tries, 0.0
-        scores = self._score(self._setup_latents(burn_in))
+    class Settings(Settings):
+        percentile: float = setting(
+            80.0, low=0, high=100, metavar="P", help="Percent of the proposals that are accepted with one half at most."
+        )
+        no_shift: bool = setting(False, help="Leave the acceptance as it is (gamma 0): exact, where it is practicable.")
+        epsilon: float = setting(1e-8, low=0, low_open=True, help="Keeps the acceptance below 1.")
+        burn_in: int = setting(10_000, low=1, metavar="N", help="Latents that the largest score is estimated from.")
+        max_tries: int = setting(10_000, low=1, metavar="N", help="Proposals for a latent after which a draw gives up.")
+
+    def __init__(self, generator, critic, **options):
+        super().__init__(generator, critic, **options)
+        self.epsilon, self.max_tries, self.gamma = self.settings.epsilon, self.settings.max_tries, 0.0
+        scores = self._score(self._setup_latents(self.settings.burn_in))
         self.maximum = float(scores.max())
-        if percentile is not None:
-            self.gamma = float(np.percentile(self._logits(scores).numpy(), percentile))
+        if not self.settings.no_shift:
+            self.gamma = float(np.percentile(self._logits(scores).numpy(), self.settings.percentile))
 
     def _logits(self, scores):
         """Logits [N] of the acceptance of scores [N], both float64."""

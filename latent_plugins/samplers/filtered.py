@@ -11,16 +11,38 @@ import torch
 
 from latent_plugins.importance.report import ROOM
 from latent_plugins.randomness import torch_seed
-from latent_plugins.samplers.base import UNKNOWN, Latents, Sampler, by_class, check_labels
+from latent_plugins.samplers.base import UNKNOWN, Latents, Needs, Sampler, by_class, check_labels
 from latent_plugins.samplers.effort import Effort
 from latent_plugins.samplers.keys import KEY_BYTES, hashed
 from latent_plugins.samplers.prior import PriorSampler
+from latent_plugins.settings import Settings
 
 BLOCK = 64  # latents of a base with a capacity that are gone through at once
 
 
 class Filter(abc.ABC):
-    """Decides which latents are kept, each on its own."""
+    """Decides which latents are kept, each on its own.
+
+    Subclasses set `name`, by which commands put them before a sampler (NAME+polarity), `needs` (of WEIGHTS, TRUNCATION)
+    and `Settings` as samplers do; their constructor takes the generator, or `make` makes one.
+    """
+
+    name: str
+    needs = Needs.NOTHING
+
+    class Settings(Settings):
+        """None."""
+
+    settings = Settings()
+
+    @classmethod
+    def make(cls, generator, **options):
+        """The filter for a generator, from its settings and what it needs, by keyword."""
+        return cls(generator, **options)
+
+    def record(self):
+        """{name: value} of all settings, defaults included, as JSON can hold them."""
+        return self.settings.record()
 
     @abc.abstractmethod
     def accept(self, z, c, u):
@@ -62,6 +84,13 @@ class FilterSampler(Sampler):
         if isinstance(self.base, FilterSampler):  # filters upon filters are filters side by side
             self.base, self.filters = self.base.base, (*self.base.filters, *self.filters)
         self.depth, self.last_effort = 1 + getattr(self.base, "depth", 0), None
+
+    def record(self):
+        """See Sampler.record: of the base and the filters, whose names stand before its own."""
+        found = self.base.record()
+        for each in self.filters:
+            found |= each.record()
+        return dict(found, sampler="+".join([*(each.name for each in self.filters), self.base.name]))
 
     @property
     def truncates(self):

@@ -1,5 +1,7 @@
 """Jacobian-based truncation: latents where the generator stretches too much are left out."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 
@@ -7,8 +9,11 @@ import numpy as np
 import scipy.special
 import torch
 
+from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.filtered import Filter, FilterSampler
 from latent_plugins.samplers.keys import hashed, latent_keys
+from latent_plugins.samplers.prior import PriorSampler
+from latent_plugins.settings import Settings, setting
 from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import norms as jacobian_norms
 
@@ -56,16 +61,30 @@ def row_cost(space_map, z):
     return jacobian_norms.row_cost(space_map, x)
 
 
+class JBTSettings(Settings):
+    """Which latents Jacobian-based truncation keeps, and how it measures norms."""
+
+    keep: float = setting(0.9, low=0, low_open=True, high=1, help="Share of the prior that is kept.")
+    filter_space: str = setting("pixel", metavar="SPACE", help="The map whose Jacobian's norm counts.")
+    norms: str = setting(
+        "finite", choices=("finite", "exact"), help="Estimated from finite differences, as published, or exact."
+    )
+    norm_draws: int = setting(DRAWS, low=1, metavar="N", help="Directions of --norms=finite.")
+    norm_step: float = setting(STEP, low=0, low_open=True, metavar="SIGMA", help="Step of --norms=finite.")
+    calibration: int = setting(1000, low=1, metavar="N", help="Latents of the prior that the threshold comes from.")
+    calibration_seed: int = setting(0, low=0, metavar="SEED", help="Seed of these, and of the directions.")
+
+
 class JBTFilter(Filter):
     """Keeps the latents with the smallest Jacobian norms ‖J(z)‖_F.
 
     Source: Tanielian, Issenhuth, Dohmatob and Mary, "Learning disconnected manifolds: a no GANs land" (ICML 2020). A
     continuous generator crosses from one mode of the data to the next where its Jacobian is large; what lies there
     looks like neither. keep: the share of the prior that passes, 0.8 or 0.9 in the paper; 1 is everything. The
-    threshold is the quantile `keep` of the norms of `calibration` latents of the prior, a function of `seed`, so that
-    the share has a standard error of √(keep (1 − keep) / calibration). method: `finite`, the paper's estimate from
-    `draws` directions and the step `step`, or `exact`. Every label has a threshold of its own: all classes keep the
-    same share.
+    threshold is the quantile `keep` of the norms of `calibration` latents of the prior, a function of
+    `calibration_seed`, so that the share has a standard error of √(keep (1 − keep) / calibration). norms: `finite`, the
+    paper's estimate from `norm_draws` directions and the step `norm_step`, or `exact`. Every label has a threshold of
+    its own: all classes keep the same share.
 
     space_map: a SpaceMap, the map whose Jacobian counts; in the paper that from z to the image. Its label is replaced
     by that of each latent. max_memory: bytes for evaluations made at once. Latents with norms that are not finite are
@@ -73,23 +92,28 @@ class JBTFilter(Filter):
     that are not finite that the threshold is not.
     """
 
-    def __init__(
-        self, space_map, keep=0.9, method="finite", *, draws=DRAWS, step=STEP, calibration=1000, seed=0, max_memory=None
-    ):
+    name = "jbt"
+    needs = Needs.TRUNCATION
+    Settings = JBTSettings
+
+    @classmethod
+    def make(cls, generator, *, psi=1, cutoff=None, max_memory=None, **settings):
+        """See Filter.make. psi, cutoff: truncation of the images whose Jacobian counts."""
+        some_label = torch.zeros(generator.c_dim)  # the filter puts in each latent's own
+        space = cls.Settings(**settings).filter_space
+        space_map = get_space(generator, space, c=some_label, psi=psi, cutoff=cutoff)
+        return cls(space_map, max_memory=max_memory, **settings)
+
+    def __init__(self, space_map, keep=0.9, norms="finite", *, max_memory=None, **settings):
+        self.settings = found = self.Settings(keep=keep, norms=norms, **settings | dict(filter_space=space_map.name))
+        estimate = dict(draws=found.norm_draws, step=found.norm_step, seed=found.calibration_seed)
         methods = dict(
-            finite=functools.partial(finite_norms, draws=draws, step=step, seed=seed, max_memory=max_memory),
+            finite=functools.partial(finite_norms, max_memory=max_memory, **estimate),
             exact=functools.partial(exact_norms, max_memory=max_memory),
         )
-        if method not in methods:
-            raise ValueError(f"unknown method {method!r} for Jacobian norms; known ones: {', '.join(methods)}")
-        if not 0 < keep <= 1:
-            raise ValueError(f"keep={keep}: the share of latents that are kept is above 0 and at most 1")
-        if draws < 1 or calibration < 1:
-            raise ValueError(f"draws={draws} and calibration={calibration} must be 1 or more")
-        if not 0 < step < np.inf:
-            raise ValueError(f"step={step}: give a positive number, such as {STEP:g}")
-        self.space_map, self.keep, self.calibration, self.seed = space_map, keep, calibration, seed
-        self._norms, self._row_bytes = methods[method], None
+        self.space_map, self.keep = space_map, found.keep
+        self.calibration, self.seed = found.calibration, found.calibration_seed
+        self._norms, self._row_bytes = methods[found.norms], None
         self._calibrated, self._thresholds = {}, {}
 
     def accept(self, z, c, u):
@@ -140,19 +164,21 @@ class JBTFilter(Filter):
 class JBTSampler(FilterSampler):
     """Jacobian-based truncation of the prior, or of any base sampler: see JBTFilter and FilterSampler.
 
-    space, psi, cutoff: whose Jacobian counts, as for `get_space`; by default the image's. Raises ValueError for what
-    these refuse.
+    psi, cutoff: truncation of the images whose Jacobian counts. Raises ValueError for what these refuse.
     """
 
     name = "jbt"
-    settings = {"keep": "keep"}
+    summary = "the share of the prior with the smallest Jacobian norms; the rest lies between modes"
+    needs = Needs.TRUNCATION
+    Settings = JBTSettings
 
     def __init__(
-        self, generator, base=None, *, keep=0.9, method="finite", draws=DRAWS, step=STEP, calibration=1000, seed=0,
-        space="pixel", psi=1, cutoff=None, max_memory=None, batch=1024, max_tries=10_000,
-    ):  # fmt: skip
-        some_label = torch.zeros(generator.c_dim)  # the filter puts in each latent's own
-        space_map = get_space(generator, space, c=some_label, psi=psi, cutoff=cutoff)
-        norms = dict(draws=draws, step=step, calibration=calibration, seed=seed, max_memory=max_memory)
-        filters = [JBTFilter(space_map, keep, method, **norms)]
+        self, generator, base=None, *, psi=1, cutoff=None, max_memory=None, batch=1024, max_tries=10_000, **settings
+    ):
+        filters = [JBTFilter.make(generator, psi=psi, cutoff=cutoff, max_memory=max_memory, **settings)]
         super().__init__(generator, base, filters, batch=batch, max_tries=max_tries)
+        self.settings = filters[0].settings
+
+    def record(self):
+        """See Sampler.record."""
+        return super().record() | ({"sampler": self.name} if isinstance(self.base, PriorSampler) else {})

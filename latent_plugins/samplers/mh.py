@@ -1,9 +1,12 @@
 """Metropolis–Hastings sampling with a critic."""
 
+from __future__ import annotations
+
 import torch
 
 from latent_plugins.randomness import Stream
-from latent_plugins.samplers.discriminated import CriticSampler, check_positive
+from latent_plugins.samplers.discriminated import CriticSampler
+from latent_plugins.settings import Settings, setting
 
 
 class MHSampler(CriticSampler):
@@ -20,13 +23,15 @@ class MHSampler(CriticSampler):
     """
 
     name = "mh"
-    settings = {"steps": "length"}
+    summary = "Markov chains by a discriminator"
     stream = Stream.MH
 
-    def __init__(self, generator, critic, *, length=640, real_scores=None, batch=256):
-        super().__init__(generator, critic, batch=batch)
-        check_positive("length", length)
-        self.length, self.real_scores = length, None
+    class Settings(Settings):
+        length: int = setting(640, low=1, metavar="N", aliases=("steps",), help="Proposals that a chain runs through.")
+
+    def __init__(self, generator, critic, *, real_scores=None, **options):
+        super().__init__(generator, critic, **options)
+        self.length, self.real_scores = self.settings.length, None
         if real_scores is not None:
             self.real_scores = torch.as_tensor(real_scores, dtype=torch.float64, device="cpu").reshape(-1)
             if not len(self.real_scores) or not self.real_scores.isfinite().all():

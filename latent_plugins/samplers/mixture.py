@@ -29,6 +29,10 @@ class MixtureSampler(Sampler):
         self.sampler, self.base, self.fraction = sampler, base, fraction
         self.depth = 1 + max(getattr(part, "depth", 0) for part in (sampler, base))
 
+    def record(self):
+        """See Sampler.record: the sampler's, with its share."""
+        return self.sampler.record() | dict(mix=self.fraction)
+
     @property
     def truncates(self):
         """See Sampler."""

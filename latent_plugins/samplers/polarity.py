@@ -1,5 +1,7 @@
 """MaGNET and Polarity: candidates weighted by a power of the generator's local volume."""
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 
@@ -13,9 +15,30 @@ from latent_plugins.importance.report import together, warn_if_flattened, warn_i
 from latent_plugins.importance.weights import base_correction, degeneracy, log_weights, normalized
 from latent_plugins.priors import NormalPrior
 from latent_plugins.randomness import class_substream, gumbels, torch_seed
-from latent_plugins.samplers.base import Latents, Sampler, by_class, check_labels
+from latent_plugins.samplers.base import Latents, Needs, Sampler, by_class, check_labels
+from latent_plugins.settings import Settings, setting
 
 ROWS = 10_000  # candidates whose latents are made at once
+
+
+class CandidateSettings(Settings):
+    """What the samplers that choose candidates of an atlas by weight have in common."""
+
+    alpha: float | None = setting(
+        None,
+        low=0,
+        high=1,
+        help="On the Gaussian domain: 1 takes the prior's density out of the weights.",
+        default_text="0, as published",
+    )
+    pareto: bool = setting(False, help="Smooth the largest weights (PSIS).")
+    without_replacement: bool = setting(False, help="The published code's rule, whose law is flatter than rho says.")
+    true_volumes: int | None = setting(
+        None,
+        low=1,
+        metavar="N",
+        help="Of predicted volumes: compute the true ones of N drawn candidates, and draw from these.",
+    )
 
 
 class PolaritySampler(Sampler):
@@ -39,25 +62,42 @@ class PolaritySampler(Sampler):
     """
 
     name = "polarity"
-    needs_atlas = True
-    settings = {"rho": "rho", "alpha": "alpha", "pareto": "pareto"}
+    summary = "candidates of an atlas, chance as volume^rho: rho < 0 to modes, rho > 0 to anti-modes"
+    needs = Needs.CANDIDATES
 
-    def __init__(
-        self, generator, atlas, *, rho, top_k=None, without_replacement=False, true_volumes=None, alpha=None,
-        pareto=False,
-    ):  # fmt: skip
+    class Settings(CandidateSettings):
+        rho: float = setting(
+            infinite=True,
+            help="Polarity: below 0 to modes, above 0 to anti-modes; -inf and inf: the extremes in order.",
+        )
+
+        def check(self):
+            """See Settings.check."""
+            if np.isinf(self.rho) and (self.true_volumes is not None or self.alpha or self.pareto):
+                raise ValueError(
+                    f"rho {self.rho} takes candidates in the order of their volumes: leave out what changes weights"
+                )
+
+    def __init__(self, generator, atlas, *, top_k=None, **settings):
+        self.settings = self.Settings(**settings)
         atlas.check_network(generator)
-        if np.isinf(rho) and not (true_volumes is None and not alpha and not pareto):
-            raise ValueError(
-                f"rho {rho} takes candidates in the order of their volumes: leave out what changes weights"
-            )
-        self.generator, self.true_volumes, self.alpha, self.pareto = generator, true_volumes, alpha, pareto
-        check_alpha(alpha, atlas)
-        self.atlas, self.rho, self.top_k = atlas, rho, top_k
-        self.ordered = without_replacement or bool(np.isinf(rho))
+        self.generator, self.atlas, self.top_k = generator, atlas, top_k
+        self.rho, self.alpha, self.pareto = self.law_rho, self.settings.alpha, self.settings.pareto
+        self.true_volumes = self.settings.true_volumes
+        check_alpha(self.alpha, atlas)
+        self.ordered = self.settings.without_replacement or bool(np.isinf(self.rho))
         self.key = atlas.settings.seed if atlas.settings else 0  # the layout of draws by seed is the atlas's own
         self.c_dim = generator.c_dim
         self._per_class, self._degeneracy = {}, {}
+
+    @property
+    def law_rho(self):
+        """The power of the volume that candidates are weighted by."""
+        return self.settings.rho
+
+    def record(self):
+        """See Sampler.record: with the atlas's settings and top_k."""
+        return super().record() | dict(self.atlas.record(), top_k=self.top_k)
 
     @property
     def capacity(self):
@@ -189,7 +229,6 @@ class MagnetSampler(PolaritySampler):
     """Uniform on the generator's manifold: ρ = 1 ("MaGNET", Humayun et al. 2022, Algorithm 1)."""
 
     name = "magnet"
-    settings = {"alpha": "alpha", "pareto": "pareto"}
-
-    def __init__(self, generator, atlas, **options):
-        super().__init__(generator, atlas, rho=1.0, **options)
+    summary = "candidates of an atlas, chance as volume: uniform on the manifold"
+    Settings = CandidateSettings
+    law_rho = 1.0

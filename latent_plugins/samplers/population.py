@@ -1,5 +1,7 @@
 """Latents drawn together from p(z)·volume(z)^ρ: sequential Monte Carlo, rejection, the published online rule."""
 
+from __future__ import annotations
+
 import abc
 
 import numpy as np
@@ -10,7 +12,8 @@ from latent_plugins.chains.rejection import rejection
 from latent_plugins.chains.smc import smc
 from latent_plugins.priors import prior_of
 from latent_plugins.randomness import Stream, integer_key, permutation, torch_seed
-from latent_plugins.samplers.base import Sampler, class_seed, combined, told_by_class
+from latent_plugins.samplers.base import Needs, Sampler, class_seed, combined, told_by_class, volumes_record
+from latent_plugins.settings import Settings, setting
 
 
 class PopulationSampler(Sampler):
@@ -20,17 +23,22 @@ class PopulationSampler(Sampler):
     tells of the last draw. Raises ValueError for a seed beyond the population.
     """
 
-    needs_volume = True
-    settings = {"rho": "rho", "particles": "particles"}
+    needs = Needs.VOLUME
 
-    def __init__(self, generator, volumes, *, rho, particles=1000, domain=None):
-        if not np.isfinite(rho):
-            raise ValueError(f"rho must be a finite number, not {rho}")
-        if particles < 2:
-            raise ValueError(f"a population has at least 2 particles, not {particles}")
-        self.generator, self.volumes, self.rho, self.particles = generator, volumes, rho, particles
+    class Settings(Settings):
+        rho: float = setting(help="Polarity: below 0 to modes, above 0 to anti-modes.")
+        particles: int = setting(1000, low=2, metavar="N", help="Latents that are drawn together.")
+
+    def __init__(self, generator, volumes, *, domain=None, **settings):
+        self.settings = self.Settings(**settings)
+        self.generator, self.volumes = generator, volumes
+        self.rho, self.particles = self.settings.rho, self.settings.particles
         self.prior, self.report = prior_of(generator, domain), None
         self._known = {}
+
+    def record(self):
+        """See Sampler.record: with those of the volumes."""
+        return super().record() | volumes_record(self.volumes)
 
     @property
     def capacity(self):
@@ -83,6 +91,7 @@ class SMCSampler(PopulationSampler):
     """
 
     name = "smc"
+    summary = "the same by annealed particles: right where weights of the prior fail"
 
     def population(self, volume, n, seed):
         """See PopulationSampler."""
@@ -110,6 +119,7 @@ class RejectionSampler(PopulationSampler):
     """Rejection from the prior with a running bound (`latent_plugins.chains.rejection`): independent draws."""
 
     name = "rejection"
+    summary = "the same by rejection with a running bound: independent draws"
 
     def population(self, volume, n, seed):
         """See PopulationSampler."""
@@ -119,16 +129,13 @@ class RejectionSampler(PopulationSampler):
 
 
 class OnlineSampler(PopulationSampler):
-    """The online rule of MaGNET and Polarity as published (`latent_plugins.chains.published`), which is approximate.
-
-    scalars: how many volumes of earlier latents it compares with.
-    """
+    """The online rule of MaGNET and Polarity as published (`latent_plugins.chains.published`), which is approximate."""
 
     name = "online"
+    summary = "the same by the papers' online rule, which is approximate"
 
-    def __init__(self, generator, volumes, *, rho, particles=1000, domain=None, scalars=30):
-        super().__init__(generator, volumes, rho=rho, particles=particles, domain=domain)
-        self.scalars = scalars
+    class Settings(PopulationSampler.Settings):
+        scalars: int = setting(30, low=1, metavar="N", help="Volumes of earlier latents that it compares with.")
 
     def population(self, volume, n, seed):
         """See PopulationSampler."""
@@ -138,7 +145,7 @@ class OnlineSampler(PopulationSampler):
 
     def earlier(self, volume, seed):
         """The log-volumes [scalars] of the earlier latents that a population of this seed is compared with."""
-        z = start(np.arange(self.scalars), self.generator.z_dim, seed=seed, prior=self.prior)
+        z = start(np.arange(self.settings.scalars), self.generator.z_dim, seed=seed, prior=self.prior)
         return evaluate(volume, z)
 
 

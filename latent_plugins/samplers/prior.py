@@ -10,6 +10,7 @@ class PriorSampler(Sampler):
     """The generator's own prior, N(0, I) for most. Seeds give the latents of the official commands."""
 
     name = "prior"
+    summary = "N(0, I), or the family's own: for the same seeds, the official images"
 
     def __init__(self, generator):
         self.generator = generator
@@ -37,6 +38,7 @@ class TruncationSampler(PriorSampler):
     """
 
     name = "truncation"
+    summary = "the prior with truncated styles (--trunc, 0.7 by default)"
     truncates = True
     default_psi = 0.7
 

@@ -5,6 +5,8 @@ are a TrainedWeights of latent_plugins.reweighting, or any object with its `m`, 
 They see latents (or styles) alone: no image is made before a latent is chosen.
 """
 
+from __future__ import annotations
+
 import time
 
 import numpy as np
@@ -12,8 +14,9 @@ import torch
 
 from latent_plugins.priors import base_measure
 from latent_plugins.randomness import Stream, philox, to_uniform
-from latent_plugins.samplers.base import Latents, Sampler, check_labels
+from latent_plugins.samplers.base import Latents, Needs, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
+from latent_plugins.settings import Settings, setting
 
 AT_ONCE = 8  # proposals of a seed whose weights are computed together; part of the definition of a seed's latent
 
@@ -54,9 +57,10 @@ class WeightedSampler(Sampler):
     together. Raises ValueError without weights, or for a batch below 1; WeightsError for weights of another network.
     """
 
-    needs_weights = True
+    needs = Needs.WEIGHTS
 
-    def __init__(self, generator, weights=None, *, batch=1024):
+    def __init__(self, generator, weights=None, *, batch=1024, **settings):
+        self.settings = self.Settings(**settings)
         if weights is None:
             raise ValueError(f"the sampler {self.name} needs trained weights: make them with train_weights")
         if batch < 1:
@@ -96,6 +100,17 @@ class WeightedSampler(Sampler):
         return torch.cat(parts)
 
 
+class RejectionSettings(Settings):
+    """The bound of the weights in latent rejection sampling."""
+
+    m: float | None = setting(
+        None, low=1, low_open=True, help="Bound of the weights.", default_text="that of the training"
+    )
+    max_tries: int = setting(
+        10_000, low=1, metavar="N", help="Proposals rejected in a row after which a draw gives up."
+    )
+
+
 class LatentRSSampler(WeightedSampler):
     """Rejection sampling: a latent z of the prior is accepted with probability min(w(z), m) / m (latentRS).
 
@@ -108,15 +123,12 @@ class LatentRSSampler(WeightedSampler):
     """
 
     name = "latentrs"
+    summary = "the prior, accepted by trained importance weights"
+    Settings = RejectionSettings
 
-    def __init__(self, generator, weights=None, *, m=None, batch=1024, max_tries=10_000):
-        super().__init__(generator, weights, batch=batch)
-        self.m = self.weights.m if m is None else m
-        if not 1 < self.m < np.inf:
-            raise ValueError(f"m must exceed 1, the mean of the weights that it bounds; it is {self.m}")
-        if max_tries < 1:
-            raise ValueError(f"max_tries={max_tries} leaves no proposals: give 1 or more")
-        self.max_tries = max_tries
+    def __init__(self, generator, weights=None, **options):
+        super().__init__(generator, weights, **options)
+        self.m, self.max_tries = checked_bound(self.settings.m, self.weights), self.settings.max_tries
 
     @torch.no_grad()
     def _chances(self, z, c):
@@ -159,11 +171,19 @@ class LatentRSSampler(WeightedSampler):
         )
 
 
+class AscentSettings(Settings):
+    """Gradient ascent on the weight."""
+
+    steps: int = setting(10, low=0, metavar="N", help="Gradient steps.")
+    rate: float = setting(0.05, low=0, low_open=True, metavar="R", help="Size of a gradient step.")
+
+
 class Climbing:
-    """Gradient ascent on the weight, for samplers that have the options `steps` and `rate` of it in `ascent`."""
+    """Gradient ascent on the weight, for samplers with AscentSettings."""
 
     def _climb(self, z, c):
-        return ascend(lambda x: self._weigh(x, c), z.to(self.device), **self.ascent).cpu()
+        ascent = dict(steps=self.settings.steps, rate=self.settings.rate)
+        return ascend(lambda x: self._weigh(x, c), z.to(self.device), **ascent).cpu()
 
 
 class LatentGASampler(Climbing, WeightedSampler):
@@ -176,11 +196,8 @@ class LatentGASampler(Climbing, WeightedSampler):
     """
 
     name = "latentga"
-    settings = {"steps": "steps"}
-
-    def __init__(self, generator, weights=None, *, steps=10, rate=0.05, batch=1024):
-        super().__init__(generator, weights, batch=batch)
-        self.ascent = checked_ascent(steps, rate)
+    summary = "the prior, moved uphill on the weights"
+    Settings = AscentSettings
 
     def _draw_one(self, seed, c):
         return self._climb(self.generator.seed_latent(seed), c)[0], 1
@@ -193,11 +210,10 @@ class LatentRSGASampler(Climbing, LatentRSSampler):
     """Rejection first, then gradient ascent from the accepted latents (latentRS+GA)."""
 
     name = "latentrs+ga"
-    settings = {"steps": "steps"}
+    summary = "both: accepted, then moved uphill"
 
-    def __init__(self, generator, weights=None, *, m=None, steps=10, rate=0.05, batch=1024, max_tries=10_000):
-        super().__init__(generator, weights, m=m, batch=batch, max_tries=max_tries)
-        self.ascent = checked_ascent(steps, rate)
+    class Settings(RejectionSettings, AscentSettings):
+        """Those of both."""
 
     def _draw_one(self, seed, c):
         z, tries = super()._draw_one(seed, c)
@@ -208,10 +224,9 @@ class LatentRSGASampler(Climbing, LatentRSSampler):
         return self._in_batches(self._climb, z, c), proposed
 
 
-def checked_ascent(steps, rate):
-    """The options of `ascend`. Raises ValueError for numbers that make no sense."""
-    if steps < 0:
-        raise ValueError(f"{steps} steps of gradient ascent: give 0 or more")
-    if not 0 < rate < np.inf:
-        raise ValueError(f"a rate of gradient ascent of {rate}: give a positive number")
-    return dict(steps=steps, rate=rate)
+def checked_bound(m, weights):
+    """The bound m, or that of the weights' training. Raises ValueError where it does not exceed 1."""
+    m = weights.m if m is None else m
+    if not 1 < m < np.inf:
+        raise ValueError(f"m must exceed 1, the mean of the weights that it bounds; it is {m}")
+    return m

@@ -1,5 +1,9 @@
 """Simplicial truncation: latents far out in the direction of one of the corners of a simplex."""
 
+from __future__ import annotations
+
+import math
+
 import numpy as np
 import scipy.special
 import torch
@@ -7,6 +11,7 @@ import torch
 from latent_plugins.randomness import BLOCK, Stream, torch_seed, uniforms
 from latent_plugins.samplers.base import Latents, Sampler, check_labels
 from latent_plugins.samplers.prior import seed_latents
+from latent_plugins.settings import Settings, setting
 from latent_plugins.spaces import default_domain
 
 # Substreams, and from BULK on one for every row of a bulk sample:
@@ -72,34 +77,44 @@ def share_above(ordered, tau):
     return share, float(np.sqrt(share * (1 - share) / len(ordered)))
 
 
+class SimplexSettings(Settings):
+    """A regular simplex, and how near to its corners latents lie."""
+
+    corners: int = setting(low=2, metavar="M", help="The simplex's corners, one more than z has dimensions at most.")
+    tau: float = setting(high=math.inf, high_open=True, infinite=True, help="The least projection of z on a corner.")
+    rotation: int = setting(0, low=0, metavar="SEED", help="Seed of the simplex's orientation.")
+
+
 class SimplicialSampler(Sampler):
     """Latents z of the prior with max_i z·u_i > τ for the corners u_1 … u_m of a regular simplex.
 
     "Unveiling the latent space geometry of push-forward generative models" (Issenhuth et al. 2023): generators of many
     modes divide their latents into the cells of a simplex, and the worst images come from where cells meet, where no
-    corner's direction stands out. m: corners, at most z_dim + 1; tau: −∞ is the prior; rotation: seed of the simplex's
-    orientation. z is first brought to the length √z_dim for networks that normalise it. The first proposal of a seed is
-    its official latent, further ones come from a stream of its own. `acceptance` is the share of proposals that pass.
+    corner's direction stands out. corners: how many, at most z_dim + 1; tau: −∞ is the prior; rotation: seed of the
+    simplex's orientation. z is first brought to the length √z_dim for networks that normalise it. The first proposal of
+    a seed is its official latent, further ones come from a stream of its own. `acceptance` is the share of proposals
+    that pass.
 
-    Raises ValueError for m or τ out of range, a family whose prior is not N(0, I), or an acceptance below one in a
-    thousand.
+    Raises ValueError for corners or τ out of range, a family whose prior is not N(0, I), or an acceptance below one in
+    a thousand.
     """
 
     name = "simplicial"
-    settings = {"corners": "m", "tau": "tau"}
+    summary = "latents near one of the corners of a simplex"
+    Settings = SimplexSettings
 
-    def __init__(self, generator, *, m, tau, rotation=0):
+    def __init__(self, generator, **settings):
+        self.settings = self.Settings(**settings)
+        m, tau, rotation = self.settings.corners, self.settings.tau, self.settings.rotation
         if generator.prior != "prior":
             raise ValueError(f"simplicial truncation needs latents of N(0, I), not those of {generator.family}")
-        if not tau < np.inf:
-            raise ValueError(f"tau must be a number or −inf, not {tau}")
         self.generator, self.tau, self.domain = generator, tau, default_domain(generator)
         ordered = maxima(m, generator.z_dim, self.domain)
         self.acceptance = share_above(ordered, tau)[0]
         if self.acceptance < SMALLEST_ACCEPTANCE:
             largest = np.floor(np.quantile(ordered, 1 - SMALLEST_ACCEPTANCE, method="lower") * 100) / 100
             raise ValueError(
-                f"tau {tau} lets {100 * self.acceptance:.2g} % of the prior pass, less than the "
+                f"tau {tau:g} lets {100 * self.acceptance:.2g} % of the prior pass, less than the "
                 f"{100 * SMALLEST_ACCEPTANCE:.2g} % that are worth a try: the largest tau that would do is {largest}"
             )
         self.corners = simplex(m, generator.z_dim, rotation)

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from latent_plugins.samplers.filtered import Filter
-from latent_plugins.samplers.simplicial import simplex
-from latent_plugins.spaces import DOMAINS
+from latent_plugins.samplers.simplicial import SimplexSettings, simplex
+from latent_plugins.spaces import DOMAINS, default_domain
 
 
 class SimplicialFilter(Filter):
@@ -16,12 +16,22 @@ class SimplicialFilter(Filter):
     of range, or an unknown domain.
     """
 
+    name = "simplicial"
+    Settings = SimplexSettings
+
+    @classmethod
+    def make(cls, generator, **settings):
+        """See Filter.make."""
+        found = cls.Settings(**settings)
+        return cls(found.corners, found.tau, found.rotation, generator.z_dim, default_domain(generator))
+
     def __init__(self, m, tau, rotation, d, domain="gaussian"):
         if not tau < np.inf:
             raise ValueError(f"tau must be a number or −inf, not {tau}")
         if domain not in DOMAINS:
             raise ValueError(f"unknown domain {domain!r}; known domains: {', '.join(DOMAINS)}")
         self.corners, self.tau, self.domain = simplex(m, d, rotation), tau, domain
+        self.settings = self.Settings(corners=m, tau=tau, rotation=rotation)
 
     def accept(self, z, c, u):
         """See Filter.accept. u is not used."""

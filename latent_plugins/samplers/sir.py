@@ -1,9 +1,12 @@
 """Sampling-importance-resampling with a critic."""
 
+from __future__ import annotations
+
 import torch
 
 from latent_plugins.randomness import Stream
-from latent_plugins.samplers.discriminated import CriticSampler, check_positive
+from latent_plugins.samplers.discriminated import CriticSampler
+from latent_plugins.settings import Settings, setting
 
 
 class SIRSampler(CriticSampler):
@@ -15,13 +18,15 @@ class SIRSampler(CriticSampler):
     """
 
     name = "sir"
-    settings = {"steps": "proposals"}
+    summary = "resampling by a discriminator"
     stream = Stream.SIR
 
-    def __init__(self, generator, critic, *, proposals=10, batch=256):
-        super().__init__(generator, critic, batch=batch)
-        check_positive("proposals", proposals)
-        self.proposals = proposals
+    class Settings(Settings):
+        proposals: int = setting(10, low=1, metavar="N", aliases=("steps",), help="Proposals that one is kept of.")
+
+    def __init__(self, generator, critic, **options):
+        super().__init__(generator, critic, **options)
+        self.proposals = self.settings.proposals
 
     def _run(self, source, n):
         kept, together = [torch.empty(0, self.generator.z_dim)], max(1, self.batch // self.proposals)

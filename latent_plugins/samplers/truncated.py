@@ -1,5 +1,7 @@
 """BigGAN's truncation trick: coordinates of z beyond a threshold are redrawn."""
 
+from __future__ import annotations
+
 import numpy as np
 import scipy.special
 import torch
@@ -7,6 +9,7 @@ import torch
 from latent_plugins.randomness import Stream, torch_seed, uniforms
 from latent_plugins.samplers.base import Latents, Sampler, check_labels
 from latent_plugins.samplers.prior import seed_latents
+from latent_plugins.settings import Settings, setting
 
 SEEDS, BULK = range(2)  # substreams
 
@@ -20,12 +23,16 @@ class TruncatedNormalSampler(Sampler):
     """
 
     name = "truncated-normal"
-    settings = {"threshold": "threshold"}
+    summary = "coordinates within a threshold, as BigGAN's truncation"
 
-    def __init__(self, generator, *, threshold):
-        if not threshold > 0:
-            raise ValueError(f"the threshold of a truncated normal must be positive, not {threshold}")
-        self.generator, self.threshold = generator, float(threshold)
+    class Settings(Settings):
+        threshold: float = setting(
+            low=0, low_open=True, infinite=True, metavar="T", help="Bound of the coordinates' absolute values."
+        )
+
+    def __init__(self, generator, **settings):
+        self.settings = self.Settings(**settings)
+        self.generator, self.threshold = generator, self.settings.threshold
 
     def draw(self, seeds, c=None):
         """See Sampler.draw."""

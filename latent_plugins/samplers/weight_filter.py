@@ -1,9 +1,13 @@
 """The acceptance of latent reweighting, for any sampler's latents."""
 
-import numpy as np
+from __future__ import annotations
+
 import torch
 
+from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.filtered import Filter
+from latent_plugins.samplers.reweighted import checked_bound
+from latent_plugins.settings import Settings, setting
 
 
 class WeightFilter(Filter):
@@ -15,13 +19,25 @@ class WeightFilter(Filter):
     another network.
     """
 
+    name = "latentrs"
+    needs = Needs.WEIGHTS
+
+    class Settings(Settings):
+        m: float | None = setting(
+            None, low=1, low_open=True, help="Bound of the weights.", default_text="that of the training"
+        )
+
+    @classmethod
+    def make(cls, generator, *, weights, **settings):
+        """See Filter.make."""
+        return cls(weights, cls.Settings(**settings).m, generator=generator)
+
     def __init__(self, weights, m=None, *, generator):
         weights.check_network(generator)
         self.generator, self.device = generator, next(generator.parameters()).device
         self.weights = weights.to(self.device)
-        self.m = self.weights.m if m is None else m
-        if not 1 < self.m < np.inf:
-            raise ValueError(f"m must exceed 1, the mean of the weights that it bounds; it is {self.m}")
+        self.m = checked_bound(m, self.weights)
+        self.settings = self.Settings(m=m)
 
     @torch.no_grad()
     def accept(self, z, c, u):
