@@ -23,7 +23,6 @@ import click
 import numpy as np
 import torch
 
-from cli.metric_inputs import open_detectors, open_real
 from cli.options import open_network
 from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.pretrained import default_name
@@ -33,6 +32,7 @@ from latent_plugins.chains.diagnostics import Chains
 from latent_plugins.chains.pcn import pcn
 from latent_plugins.chains.taught import INNER, learned_surrogate, lesson
 from latent_plugins.metrics.evaluate import evaluate
+from latent_plugins.metrics.inputs import open_detectors, open_real
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import as_bytes, image_grid, save_png
 from latent_plugins.samplers import create_sampler

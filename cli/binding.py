@@ -5,8 +5,17 @@ import dataclasses
 import click
 
 from cli.paths import FilePath
-from latent_plugins.methods import is_method, method_class, method_names
-from latent_plugins.samplers.base import Needs
+from latent_plugins.methods import method_class, method_names
+from latent_plugins.samplers.options import (
+    ATLAS,
+    OPTIONS,
+    VOLUME,
+    WEIGHTS,
+    method_keyword,
+    needs_of,
+    own_settings,
+    settings_of,
+)
 from latent_plugins.samplers.registry import available_filters, available_samplers, filters_and_base
 from latent_plugins.settings import MISSING
 from latent_plugins.spectrum.method import NUMBERS
@@ -15,19 +24,7 @@ from latent_plugins.spectrum.method import NUMBERS
 NETWORK = ("network", "device", "allow_code")
 SAMPLING = ("sampler_name", "rho", "weights_path", "mixes", "repeats", "fresh_atlas", "psi", "psis", "cutoff")
 SAMPLING += ("class_name", "seeds", "seed")
-VOLUME = ("space", "top_k", "domain", "method", "projection", "oversample", "iterations", "precision", "compile")
-VOLUME += ("detector", "layer", "max_memory")
-ATLAS = ("atlas_path", "candidates", "basis", "labels", "min_spearman")
-WEIGHTS = ("weights_path",)
-# What samplers' needs are met from.
-OPTIONS = {
-    Needs.CANDIDATES: VOLUME + ATLAS,
-    Needs.VOLUME: VOLUME,
-    Needs.WEIGHTS: WEIGHTS,
-    Needs.CRITIC: WEIGHTS,
-    Needs.TRUNCATION: (),
-}
-GROUPS = {"Network": NETWORK, "Sampling": SAMPLING, "Volume": VOLUME, "Atlas": ATLAS}
+GROUPS = {"Network": NETWORK, "Sampling": SAMPLING, "Volume": VOLUME, "Atlas": ("atlas_path", *ATLAS)}
 
 
 def option_type(setting):
@@ -59,28 +56,6 @@ def setting_option(setting):
         metavar=setting.metavar,
         help=help,
     )
-
-
-def settings_of(name):
-    """{setting's name: Setting} of a sampler and the filters before it, rho aside, which commands have themselves.
-
-    Raises ValueError for an unknown name.
-    """
-    filters, base = filters_and_base(name)
-    found = {}
-    for each in [*(available_filters()[part] for part in filters), base]:
-        found |= each.Settings.described()
-    found.pop("rho", None)
-    return found
-
-
-def needs_of(name):
-    """The Needs of a sampler and the filters before it."""
-    filters, base = filters_and_base(name)
-    needs = base.needs
-    for each in filters:
-        needs |= available_filters()[each].needs
-    return needs
 
 
 def owners(ctx):
@@ -135,19 +110,6 @@ def given_value(args, option):
         elif each == option and i + 1 < len(args):
             found = args[i + 1]
     return found
-
-
-def own_settings(method):
-    """{name: Setting} of a method beyond those that every command with --method has; of None and unknown names none."""
-    if method is None or not is_method(method):
-        return {}
-    known = method_class(method).Settings.described()
-    return {name: each for name, each in known.items() if name not in (*NUMBERS, "min_spearman")}
-
-
-def method_keyword(name, taken):
-    """The keyword of a method's setting among a command's options. taken: keywords of the sampler's own settings."""
-    return f"method_{name}" if name in taken else name
 
 
 def check_method_options(method):
@@ -222,6 +184,7 @@ class SamplerCommand(MethodCommand):
         name = ctx.meta.get(__name__) or self.default_name()
         needed = needs_of(name)
         hidden = set(VOLUME + ATLAS + WEIGHTS).difference(*(OPTIONS[each] for each in OPTIONS if each in needed))
+        hidden |= {f"{each}_path" for each in hidden}
         if "rho" not in filters_and_base(name)[1].Settings.described():
             hidden.add("rho")
         own, rows = settings_of(name), {title: [] for title in (*GROUPS, "Output")}

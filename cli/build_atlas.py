@@ -5,7 +5,6 @@ import functools
 import click
 import numpy as np
 
-from cli.atlases import build_with_progress
 from cli.binding import MethodCommand, check_method_options
 from cli.launch import joined, own_device, relaunch
 from cli.options import (
@@ -20,9 +19,11 @@ from cli.options import (
     reports_errors,
 )
 from cli.paths import FilePath
-from cli.planning import plan_lines
+from cli.progress import TERMINAL
 from latent_plugins import distributed
+from latent_plugins.atlas_plan import plan_lines
 from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
+from latent_plugins.atlas_together import build_together
 
 
 @click.command(cls=MethodCommand)
@@ -80,7 +81,7 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spear
         if plan:
             click.echo("\n".join(plan_lines(generator, settings)))
             return
-        summarize(build_with_progress(generator, outdir, settings, min_spearman), outdir, settings)
+        summarize(build_together(generator, outdir, settings, min_spearman, TERMINAL), outdir, settings)
 
 
 def summarize(atlas, outdir, settings):

@@ -12,9 +12,9 @@ from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.paths import FilePath
-from cli.report import append_line
 from cli.sampling import sampler_choice_options
 from latent_plugins import distributed
+from latent_plugins.metrics.lines import append_line
 
 
 @click.command(cls=SamplerCommand)

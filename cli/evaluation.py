@@ -8,20 +8,21 @@ from pathlib import Path
 
 import click
 
-from cli.binding import ATLAS, VOLUME, WEIGHTS, settings_of
 from cli.launch import own_device
-from cli.metric_inputs import open_detectors, open_real, recorded_data, space_detector
 from cli.options import check_psi, open_network
-from cli.progress import count_progress
-from cli.report import DRAWN, result_line, summary_line
-from cli.sampling import SamplerMaker, check_sampler
+from cli.progress import TERMINAL, count_progress
+from cli.sampling import check_sampler, recipe_options
 from latent_plugins import distributed
 from latent_plugins.metrics.evaluate import evaluate
+from latent_plugins.metrics.inputs import open_detectors, open_real, recorded_data, space_detector
+from latent_plugins.metrics.lines import DRAWN, result_line, summary_line
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import save_png
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.mixture import MixtureSampler
+from latent_plugins.samplers.options import ATLAS, VOLUME, WEIGHTS, options_of
+from latent_plugins.samplers.recipe import Recipe
 from latent_plugins.samplers.registry import filters_and_base
 
 SHARED_ATLAS = "another set of candidates: the repeats share one atlas (--fresh-atlas)"
@@ -46,14 +47,18 @@ class Setting:
 def plan(names, options, rho, psis, mixes):
     """(metrics, Settings) of a command's options. Raises a click error or ValueError for what makes no sense."""
     metrics = parse_metrics(names)
-    names = {*VOLUME, *ATLAS, *WEIGHTS, *settings_of(options["sampler_name"])} - {"detector"}
-    given = {key: options[key] for key in names if key in options}
-    sampler_class = check_sampler(options["sampler_name"], rho=rho, **given)
+    sampler_class = check_sampler(options["sampler_name"], rhos=rho or [], **sampler_part(options))
     if options["fresh_atlas"] and not (Needs.CANDIDATES in sampler_class.needs and options["repeats"] > 1):
         raise click.ClickException("--fresh-atlas is for --repeats of a sampler with an atlas; leave it out")
     if options["fresh_atlas"] and options["atlas_path"] is not None:
         raise click.ClickException("--fresh-atlas builds an atlas for each repeat; leave --atlas out")
     return metrics, points_of(options["sampler_name"], rho, psis, mixes)
+
+
+def sampler_part(options):
+    """Those of a command's options that a recipe takes, but for the detector, which metrics have one of, too."""
+    names = options_of(options["sampler_name"], options["method"]).union(VOLUME, ATLAS, WEIGHTS) - {"detector"}
+    return {key: value for key, value in options.items() if key.removesuffix("_path") in names}
 
 
 def points_of(sampler_name, rhos, psis, mixes):
@@ -100,12 +105,13 @@ class Run:
             self.generator.check_psi(setting.psi)
         if cutoff is not None and not self.generator.has_styles:
             raise ValueError(f"a {self.generator.family} network has no layers of styles; leave out --trunc-cutoff")
-        self.maker = SamplerMaker(
+        self.recipe = Recipe(
             self.generator,
-            self.source,
-            self.entry,
             sampler_name,
-            sampler_options,
+            recipe_options(sampler_options),
+            source=self.source,
+            advice=self.entry.get("recommended"),
+            watch=TERMINAL,
             cutoff=cutoff,
             needed=self.largest_draw(),
             shortage="{needed} samples are more than the {candidates} candidates of an atlas of this size",
@@ -143,7 +149,7 @@ class Run:
     def sampler(self, setting, atlas_seed=0):
         """(sampler, what describes it) of a Setting. atlas_seed: of an atlas that is built for it."""
         empty = dict(space=None, rho=None, ess=None)
-        sampler, described = self.maker.make(setting.rho, setting.psi, atlas_seed)
+        sampler, described = self.recipe.make(setting.rho, setting.psi, atlas_seed)
         described = dict(sampler=self.sampler_name, **empty | described, trunc=setting.psi, mix=setting.mix)
         if self.rendering["cutoff"] is not None:
             described["trunc_cutoff"] = self.rendering["cutoff"]

@@ -20,14 +20,15 @@ from cli.options import (
     reports_errors,
 )
 from cli.paths import FilePath
-from cli.progress import with_progress
-from cli.sampling import SamplerMaker, check_sampler, sampler_choice_options, say_report
+from cli.progress import TERMINAL, with_progress
+from cli.sampling import check_sampler, recipe_options, sampler_choice_options, say_report
 from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.images import inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
 from latent_plugins.projected import projected_styles, rendered
+from latent_plugins.samplers.recipe import Recipe
 
 LINES = "samples.jsonl"  # one for every image, written with it, so that a kill loses none
 
@@ -97,7 +98,7 @@ def main(
     """
     check_psi(psi)
     transform = inverse_transform(translate, rotate)
-    sampler_class = check_sampler(sampler_name, rho=rho, **options)
+    sampler_class = check_sampler(sampler_name, rhos=[] if rho is None else [rho], **options)
     if projected_w is not None:
         check_projected(sampler_name, rho, options)
     outdir = prepare_folder(outdir)
@@ -117,8 +118,9 @@ def main(
         raise click.ClickException(f"--output=sample needs an output distribution (NVAE); {generator.family} has none")
 
     shortage = f"seed {max(seeds)} is beyond the {{candidates}} candidates of an atlas of this size"
-    drawing = dict(cutoff=cutoff, label=label, needed=max(seeds) + 1, shortage=shortage)
-    sampler, described = SamplerMaker(generator, source, entry, sampler_name, options, **drawing).make(rho, psi)
+    drawing = dict(cutoff=cutoff, label=label, needed=max(seeds) + 1, shortage=shortage, watch=TERMINAL)
+    about = dict(source=source, advice=entry.get("recommended"), **drawing)
+    sampler, described = Recipe(generator, sampler_name, recipe_options(options), **about).make(rho, psi)
     record = dict(network=source, sampler=sampler_name, trunc=psi, noise_mode=noise_mode, **described)
     if cutoff is not None:
         record["trunc_cutoff"] = cutoff

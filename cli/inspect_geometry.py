@@ -6,17 +6,16 @@ import warnings
 
 import click
 
-from cli.atlases import cached_atlas
 from cli.labels import class_number
 from cli.options import MemorySize, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
-from cli.progress import count_progress
-from cli.sampling import choose_top_k, settings_for, usable_advice
+from cli.progress import TERMINAL, count_progress
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import one_hot
+from latent_plugins.atlas_together import cached_atlas
 from latent_plugins.defaults import paper_top_k
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.geometry.piecewise import is_piecewise_affine
@@ -25,6 +24,7 @@ from latent_plugins.geometry.report.real import real_features
 from latent_plugins.geometry.report.sequential import is_sequential_file, read_sequential
 from latent_plugins.geometry.report.subject import plain
 from latent_plugins.samplers import create_sampler
+from latent_plugins.samplers.recipe import choose_top_k, settings_for, usable_advice
 from latent_plugins.spaces import canonical_space, check_space, default_space, get_space
 
 
@@ -112,7 +112,7 @@ def add_sampler(subject, space, advice, label):
     generator = subject.generator
     made = dict(candidates=subject.sizes.sampler_candidates[space], classes=None if label is None else (label,))
     settings = settings_for(generator, None, advice, space=space, method=None, **made)
-    atlas = cached_atlas(generator, settings, MIN_SPEARMAN)
+    atlas = cached_atlas(generator, settings, MIN_SPEARMAN, TERMINAL)
     top_k = choose_top_k(None, advice, atlas, space, generator.family)
     subject.sampler = create_sampler("magnet", generator, atlas=atlas, top_k=top_k)
     found = subject.sampler.degeneracy(label)

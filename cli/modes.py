@@ -10,21 +10,22 @@ import torch.nn.functional as F
 
 from cli.binding import MethodCommand
 from cli.labels import class_number
-from cli.metric_inputs import open_detectors, space_detector
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
 from cli.polarity_strip import captioned, enlarged, volume_options
-from cli.progress import count_progress
-from cli.sampling import SamplerMaker, check_sampler, complete
+from cli.progress import TERMINAL, count_progress
+from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.images import render
 from latent_plugins.metrics.evaluate import check, path_length
+from latent_plugins.metrics.inputs import open_detectors, space_detector
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import image_grid, save_png
 from latent_plugins.samplers import create_sampler
+from latent_plugins.samplers.recipe import Recipe
 
 COMPARED = 32  # pixels: the side at which images are compared pixel by pixel
 BATCH = 128  # training images at once
@@ -77,9 +78,9 @@ def main(
     check_psi(psi)
     if ppl and (psi != 1 or cutoff is not None):
         raise click.ClickException("--ppl is defined without truncation; leave --trunc and --trunc-cutoff out")
-    options = complete(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
+    options = dict(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
     options["detector"] = space_detector(space, detectors)
-    check_sampler("polarity", rho=-np.inf, **options)
+    check_sampler("polarity", rhos=[-np.inf], **options)
     prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
@@ -92,8 +93,10 @@ def main(
     if ppl:
         check(metric, generator, None, opened, psi)
     shortage = "{needed} extremes are more than the {candidates} candidates of an atlas of this size"
-    drawing = dict(cutoff=cutoff, label=label, needed=n, shortage=shortage)
-    sampler, described = SamplerMaker(generator, source, entry, "polarity", options, **drawing).make(-np.inf, psi)
+    drawing = dict(
+        watch=TERMINAL, advice=entry.get("recommended"), cutoff=cutoff, label=label, needed=n, shortage=shortage
+    )
+    sampler, described = Recipe(generator, "polarity", recipe_options(options), **drawing).make(-np.inf, psi)
 
     atlas, kept = sampler.atlas, dict(top_k=described["top_k"])
     samplers = {name: create_sampler("polarity", generator, atlas=atlas, rho=r, **kept) for name, r in EXTREMES.items()}

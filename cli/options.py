@@ -22,6 +22,7 @@ from dnnlib_compat.util import remove_leftovers
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.methods import method_names
 from latent_plugins.spectrum.precision import PRECISIONS
+from latent_plugins.watching import ArgumentError
 
 CHECKED = ("psi", "psis", "translate", "smooth", "rhos")  # in words of their own
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no more
@@ -332,6 +333,8 @@ def reports_errors(command):
                 return command(*args, **kwargs)
             except (click.ClickException, click.exceptions.Exit, click.Abort):
                 raise
+            except ArgumentError as error:
+                raise failure(one_line(in_options(str(error)))) from None
             except ValueError as error:
                 raise failure(one_line(error)) from None
             except torch.OutOfMemoryError:
@@ -364,6 +367,12 @@ def refuse_nan(values):
             context = click.get_current_context()
             option = next((each for each in context.command.params if each.name == name), None)
             raise click.BadParameter(f"{name} must be a finite number, not nan", context, option)
+
+
+def in_options(text):
+    """The text of an ArgumentError with options in the place of arguments, and --sampler=NAME of `the sampler NAME`."""
+    text = re.sub(r"\bthe sampler (\S+)", r"--sampler=\1", text)
+    return re.sub(r"`(\w+)`", lambda match: "--" + match[1].replace("_", "-"), text)
 
 
 def one_line(message):

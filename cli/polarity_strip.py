@@ -26,8 +26,8 @@ from cli.options import (
     reports_errors,
 )
 from cli.paths import FilePath
-from cli.progress import with_progress
-from cli.sampling import SamplerMaker, check_sampler, complete
+from cli.progress import TERMINAL, with_progress
+from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.images import render
@@ -36,6 +36,7 @@ from latent_plugins.plotting import image_grid, save_png
 from latent_plugins.randomness import Stream, gumbels
 from latent_plugins.samplers import Latents
 from latent_plugins.samplers.keys import hashed
+from latent_plugins.samplers.recipe import Recipe
 
 SMALLEST_CELL = 64  # pixels: smaller images are enlarged, so that captions have room
 TEXT_HEIGHT = 14  # pixels of a line of a caption
@@ -109,14 +110,21 @@ def main(
     check_psi(psi)
     if any(np.isnan(rhos)):
         raise click.BadParameter("nan is no rho; write numbers, -inf or inf")
-    options = complete(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
-    check_sampler("polarity", rho=rhos[0], **options)
+    options = dict(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
+    check_sampler("polarity", rhos=rhos, **options)
     prepare_folder(out.parent)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
     generator.check_psi(psi)
-    drawing = dict(cutoff=cutoff, label=label, needed=1, shortage="{candidates} candidates are too few")
-    sampler, described = SamplerMaker(generator, source, entry, "polarity", options, **drawing).make(rhos[0], psi)
+    drawing = dict(
+        watch=TERMINAL,
+        advice=entry.get("recommended"),
+        cutoff=cutoff,
+        label=label,
+        needed=1,
+        shortage="{candidates} candidates are too few",
+    )
+    sampler, described = Recipe(generator, "polarity", recipe_options(options), **drawing).make(rhos[0], psi)
     volume = sampler.atlas.log_volume(described["top_k"], label)
     drawn = coherent_choices(volume, rhos, seeds, sampler.atlas, label)
     c = torch.zeros(len(seeds), 0) if label is None else one_hot([label] * len(seeds), generator.c_dim)

@@ -5,6 +5,8 @@ import time
 
 import click
 
+from latent_plugins.watching import Watch
+
 
 def with_progress(items, sizes, label):
     """Iterate over `items` of known `sizes` under a progress bar."""
@@ -55,3 +57,26 @@ class Counted:
             self.last = now
             click.echo(f"{self.done} {self.things}, {self.done / (now - self.start):.0f}/s")
         return result
+
+
+class Terminal(Watch):
+    """A Watch that shows what it hears of."""
+
+    def say(self, text):
+        """See Watch."""
+        click.echo(text)
+
+    def items(self, items, sizes, label):
+        """See Watch."""
+        return with_progress(items, sizes, label)
+
+    def counts(self, counts, total, label):
+        """See Watch."""
+        return count_progress(counts, total, label)
+
+    def counted(self, function, things):
+        """See Watch."""
+        return Counted(function, things)
+
+
+TERMINAL = Terminal()

@@ -15,7 +15,6 @@ from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.paths import FilePath
-from cli.report import DRAWN, append_line
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
 from dnnlib_compat.json_text import parse_json
@@ -23,6 +22,7 @@ from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
 from latent_plugins import charts, distributed
 from latent_plugins.fingerprint import fingerprint
+from latent_plugins.metrics.lines import DRAWN, append_line
 
 AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 

@@ -13,17 +13,17 @@ from detector_files import SmallDetector, write_torchscript
 from image_zips import random_images, write_zip
 from test_loader import small_stylegan3
 
-from cli import metric_inputs
 from cli.calc_metrics import main as calc_metrics
-from cli.report import append_line, format_time, mean_and_interval
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.download import cache_folder
 from dnnlib_compat.loader import load_network
 from latent_plugins.metrics import evaluate as evaluation
 from latent_plugins.metrics import generated
+from latent_plugins.metrics import inputs as metric_inputs
 from latent_plugins.metrics import real as real_module
 from latent_plugins.metrics.accumulators import Moments, Table
 from latent_plugins.metrics.evaluate import evaluate
+from latent_plugins.metrics.lines import append_line, format_time, mean_and_interval
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.real import RealImages
 from latent_plugins.samplers import create_sampler
@@ -239,10 +239,10 @@ def test_mix_zero_is_the_prior_and_mix_one_the_sampler(world):
 
 def test_a_sweep_gives_a_line_a_setting_and_opens_everything_once(own_cache, world, monkeypatch):
     built, computed = [], []
-    from cli import atlases
+    from latent_plugins import atlas_together as atlases
 
-    build, dataset = atlases.build_with_progress, real_module.RealImages._compute
-    monkeypatch.setattr(atlases, "build_with_progress", lambda *a: built.append(1) or build(*a))
+    build, dataset = atlases.build_together, real_module.RealImages._compute
+    monkeypatch.setattr(atlases, "build_together", lambda *a: built.append(1) or build(*a))
 
     def compute(self, requests, *rest):
         computed.extend(requests)

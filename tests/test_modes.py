@@ -14,7 +14,6 @@ from detector_files import write_torchscript
 from image_zips import random_images, write_zip
 
 from cli import modes as modes_module
-from cli import sampling
 from cli.gen_images import main as gen_images
 from cli.modes import Nearest, features_for_lpips, pixel_rows
 from cli.modes import main as modes
@@ -28,7 +27,7 @@ from latent_plugins.importance.weights import degeneracy, log_weights, rho_for_j
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.plotting import image_grid, to_uint8
-from latent_plugins.samplers import create_sampler
+from latent_plugins.samplers import create_sampler, recipe
 
 LEVEL = 0.001
 CANDIDATES = 60
@@ -358,7 +357,7 @@ def test_strips_refuse_before_they_work(tmp_path, network, atlas):
 
 def test_more_extremes_than_candidates_are_refused_before_any_work(tmp_path, monkeypatch):
     """The command says so before it builds an atlas that cannot serve."""
-    monkeypatch.setattr(sampling, "cached_atlas", lambda *args: pytest.fail("an atlas was built"))
+    monkeypatch.setattr(recipe, "cached_atlas", lambda *args: pytest.fail("an atlas was built"))
     options = [f"--outdir={tmp_path / 'out'}", "--space=style", "--n=30", "--candidates=20", "--device=cpu"]
     result = CliRunner().invoke(modes, options)
     assert result.exit_code == 1

@@ -1,8 +1,6 @@
-"""What metrics compare and with what: feature detectors and real images, as the options of the commands name them."""
+"""What metrics compare and with what: feature detectors and real images, as a user names them."""
 
 import functools
-
-import click
 
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.errors import quoted
@@ -12,14 +10,15 @@ from latent_plugins import distributed
 from latent_plugins.metrics.names import OFFICIAL_DETECTORS
 from latent_plugins.metrics.real import RealImages, ReferenceStatistics
 from latent_plugins.spaces import canonical_space, is_feature_space
+from latent_plugins.watching import ArgumentError
 
-SPACE = "space"  # in front of a --detector: that of the sampler's space
+SPACE = "space"  # in front of a detector: that of the sampler's space
 
 
 def open_detectors(metrics, chosen, lpips_heads, entry, **options):
     """{part: Detector} for the parts (inception, vgg16, lpips) that the metrics need.
 
-    chosen: the values of --detector. Without one, a network's own entry may name a detector of features.
+    chosen: sources, or `part=source`. Without one, a network's own entry may name a detector of features.
     """
     sources = dict(OFFICIAL_DETECTORS)
     if "detector" in entry:
@@ -31,7 +30,7 @@ def open_detectors(metrics, chosen, lpips_heads, entry, **options):
         sources.update({part: source} if mark and part in sources else dict.fromkeys(sources, value))
     needed = sorted({metric.detector for metric in metrics if metric.detector})
     if lpips_heads is not None and "lpips" not in needed:
-        raise click.ClickException("--lpips-heads has no effect without a path length metric; leave it out")
+        raise ArgumentError("`lpips_heads` has no effect without a path length metric; leave it out")
 
     @functools.cache
     def opened(source, heads):
@@ -41,7 +40,7 @@ def open_detectors(metrics, chosen, lpips_heads, entry, **options):
 
 
 def space_detector(space, chosen):
-    """The detector of a feature space among the values of --detector: `space=…`, else what replaces all; or None."""
+    """The detector of a feature space among chosen ones: `space=…`, else what replaces all; or None."""
     if space is None or not is_feature_space(canonical_space(space)):
         return None
     named = [value.partition("=") for value in chosen]
@@ -82,7 +81,5 @@ def open_real(metrics, generator, data, entry, **options):
     what = "draws labels from" if conditional else "is compared with"
     hint = ""
     if data is not None:
-        hint = f" (the network's file names {quoted(str(data))}{', with --mirror=1' if data.mirrored else ''})"
-    raise click.ClickException(
-        f"could not look up the data set that this network {what}; give it with --data=FILE{hint}"
-    )
+        hint = f" (the network's file names {quoted(str(data))}{', with `mirror`=1' if data.mirrored else ''})"
+    raise ArgumentError(f"could not look up the data set that this network {what}; give it with `data`=FILE{hint}")

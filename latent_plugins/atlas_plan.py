@@ -5,9 +5,9 @@ import time
 
 import torch
 
-from cli.report import format_time
 from latent_plugins.atlas_build import compute_shard, inputs_of, label_settings
 from latent_plugins.atlas_settings import WITH_BASIS, shard_map, shard_rows
+from latent_plugins.metrics.lines import format_time
 from latent_plugins.spectrum import products_of
 from latent_plugins.spectrum.composition import parts_of
 from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, plan_chunks

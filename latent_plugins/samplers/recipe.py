@@ -1,0 +1,297 @@
+"""From a sampler's name and settings to the sampler, with the atlas, volumes, weights or critic that it needs."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from dnnlib_compat.loader import load_network
+from latent_plugins.atlas import open_atlas
+from latent_plugins.atlas_build import MIN_SPEARMAN
+from latent_plugins.atlas_settings import PREDICTED, AtlasError, make_settings
+from latent_plugins.atlas_together import cached_atlas
+from latent_plugins.defaults import default_candidates, paper_top_k
+from latent_plugins.importance.weights import rho_for_json
+from latent_plugins.reweighting.weight_files import load_weights
+from latent_plugins.samplers.base import Needs
+from latent_plugins.samplers.filtered import FilterSampler
+from latent_plugins.samplers.options import (
+    ATLAS,
+    VOLUME,
+    check_options,
+    method_keyword,
+    own_settings,
+    settings_among,
+    settings_of,
+)
+from latent_plugins.samplers.registry import available_filters, create_sampler, filters_and_base
+from latent_plugins.samplers.volumes import Volumes
+from latent_plugins.spaces import canonical_space, check_space, default_space, is_feature_space
+from latent_plugins.watching import SILENT, ArgumentError
+
+DEFAULTS = dict(precision="float32", compile=False, min_spearman=MIN_SPEARMAN)
+SHORTAGE = "{needed} latents are more than the {candidates} candidates of an atlas of this size"
+
+
+def sampler(
+    name, generator, *, rho=None, psi=1.0, cutoff=None, label=None, atlas_seed=0, advice=None, watch=SILENT, **options
+):
+    """The sampler called `name` for a Generator, with what it needs: a Sampler.
+
+    name: one of `samplers()`, or filters and a name, as in `jbt+polarity`. rho: polarity, of the samplers that have
+    one. psi, cutoff: truncation of the images, which volumes and filters of images depend on. label: the only class
+    wanted of a conditional generator (None: all). atlas_seed: of the candidates, where an atlas is built; advice: the
+    recommended settings of a catalogue entry, followed where nothing else is said; watch: a Watch that hears of
+    progress.
+
+    options: settings of the sampler and its filters (`settings_of`); of samplers that choose candidates `atlas` (an
+    Atlas or the path of one; None: one is built and cached) with `candidates`, `basis`, `labels`, `min_spearman`;
+    of all that weigh volumes `space`, `top_k`, `domain`, `method` with its settings, `precision`, `compile`,
+    `detector`, `layer`, `max_memory`; `weights` (TrainedWeights or a path) of latent reweighting; `critic` (a callable
+    images → scores) of the samplers that ask one. None is a default.
+
+    Raises ValueError for an unknown name, options that the sampler does not have, values out of range, or what is
+    missing; AtlasError for an atlas that does not fit.
+
+    >>> import latent_plugins as lp
+    >>> lp.sampler("truncated-normal", lp.load("mnist32"), threshold=1.0).draw([0]).z.shape
+    torch.Size([1, 64])
+    """
+    check_options(name, options, rho)
+    recipe = Recipe(generator, name, options, cutoff=cutoff, label=label, advice=advice, watch=watch)
+    return recipe.make(rho, psi, atlas_seed)[0]
+
+
+class Recipe:
+    """Makes the samplers of one name for a generator; atlases are found or built once.
+
+    options: as for `sampler`. advice: the recommended settings of the network's catalogue entry. source: the network's
+    file, whose discriminator is the critic of samplers that need one and are given none. label: the only class wanted;
+    needed: how many latents are drawn from an atlas; shortage: text for too few candidates without replacement, with
+    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
+    """
+
+    def __init__(
+        self, generator, name, options, *, cutoff=None, label=None, advice=None, source=None, needed=1,
+        shortage=SHORTAGE, per_sample=0, watch=SILENT,
+    ):  # fmt: skip
+        self.generator, self.source, self.name, self.watch = generator, source, name, watch
+        self.options = DEFAULTS | {key: value for key, value in options.items() if value is not None}
+        self.filters, self.sampler_class = filters_and_base(name)
+        self.advice = usable_advice(generator, advice or {})
+        self.cutoff, self.needed, self.shortage = cutoff, needed, shortage
+        self.label, self.per_sample = label, per_sample
+        self._found, self._built = {}, {}
+
+    def make(self, rho, psi, atlas_seed=0):
+        """(sampler, {name: value} that describes it) for a polarity (None: the recommended one) and truncation psi.
+
+        atlas_seed: of the candidates, where an atlas is built. Whatever can be refused is refused before that.
+        """
+        sampler, described = self._base(rho, psi, atlas_seed)
+        if self.filters:
+            sampler = FilterSampler(self.generator, sampler, [self._filter(each, psi) for each in self.filters])
+        described = sampler.record() | described
+        described.pop("sampler")
+        return sampler, {key: value for key, value in described.items() if value is not None}
+
+    def _filter(self, name, psi):
+        """The filter that stands before the base sampler."""
+        cls = available_filters()[name]
+        made = settings_among(cls, self.options)
+        if Needs.TRUNCATION in cls.needs:
+            made |= dict(psi=psi, cutoff=self.cutoff)
+        if Needs.WEIGHTS in cls.needs:
+            made["weights"] = opened_weights(self.options["weights"])
+        return cls.make(self.generator, **made)
+
+    def _base(self, rho, psi, atlas_seed):
+        needs, own, described = self.sampler_class.needs, settings_among(self.sampler_class, self.options), {}
+        if self.sampler_class.truncates:
+            own["psi"] = psi
+        if Needs.TRUNCATION in needs:
+            own |= dict(psi=psi, cutoff=self.cutoff)
+        if self.options.get("weights") is not None:
+            described["weights"] = named(self.options["weights"])
+        if Needs.CANDIDATES in needs:
+            sampler, more = self._on_atlas(rho, psi, own, atlas_seed)
+            return sampler, described | more
+        if Needs.VOLUME in needs:
+            space = canonical_space(self.options.get("space") or self.advice["space"])
+            own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space))
+            own["volumes"] = self._volumes(space, psi)
+            own["domain"] = self.options.get("domain")
+        if Needs.WEIGHTS in needs:
+            own["weights"] = opened_weights(self.options["weights"])
+        if Needs.CRITIC in needs:
+            own["critic"], described["critic"] = self._critic()
+        return create_sampler(self.sampler_class.name, self.generator, **own), described
+
+    def _on_atlas(self, rho, psi, own, atlas_seed):
+        has_rho, chosen = "rho" in self.sampler_class.Settings.described(), None
+        if has_rho and (self.options.get("atlas") is None or rho is not None):
+            space = canonical_space(self.options.get("space") or self.advice["space"])
+            chosen = choose_rho(self.name, rho, advice_for(self.advice, space))
+        extremes = chosen is not None and bool(np.isinf(chosen))
+        key = psi, atlas_seed, extremes
+        if key not in self._found:
+            self._found[key] = self._find_atlas(psi, atlas_seed, extremes)
+        atlas, space = self._found[key]
+        if has_rho:
+            own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space)) if chosen is None else chosen
+        top_k = choose_top_k(self.options.get("top_k"), self.advice, atlas, space, self.generator.family)
+        if own.get("true_volumes") is not None:
+            if not atlas.predicted:
+                text = "`true_volumes` is for an atlas of predicted volumes; this one's are computed"
+                raise ArgumentError(text)
+            self.watch.say(f"Computing the true volumes of {own['true_volumes']} candidates...")
+        sampler = create_sampler(self.sampler_class.name, self.generator, atlas=atlas, top_k=top_k, **own)
+        found = smallest_sample_size(sampler, self.label)
+        self.watch.say(f"{sampler.name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {found}")
+        figures = dict(rho=rho_for_json(sampler.rho), candidates=found.candidates, ess=found.effective_sample_size)
+        given = self.options.get("atlas")
+        return sampler, dict(figures, space=space, atlas=None if given is None else named(given))
+
+    def _find_atlas(self, psi, seed, extremes):
+        """(atlas, space) for a truncation psi: the one given, or a cached one, built on first use.
+
+        extremes: whether its candidates are taken in the order of their volumes. Where none is drawn twice there must
+        be as many as latents.
+        """
+        options = self.options
+        atlas, space = given_atlas(options.get("atlas"), self.advice, options.get("space"), psi, self.cutoff)
+        if atlas is None:
+            made = self._settings(space, psi)
+            if made["candidates"] is None and space == "z:w" and self.per_sample:
+                each = 1 if extremes else self.per_sample
+                made["candidates"] = max(default_candidates(space), each * self.needed)
+            settings = settings_for(self.generator, options.get("top_k"), self.advice, seed=seed, **made)
+            if (extremes or options.get("without_replacement")) and settings.candidates < self.needed:
+                text = self.shortage.format(needed=self.needed, candidates=settings.candidates)
+                raise ArgumentError(f"{text}: give more `candidates`")
+            if settings not in self._built:  # in style space, truncation changes nothing
+                self._built[settings] = cached_atlas(self.generator, settings, options["min_spearman"], self.watch)
+            atlas = self._built[settings]
+        return atlas, space
+
+    def _settings(self, space, psi):
+        """Keyword arguments of make_settings."""
+        names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas", "min_spearman"}
+        classes = None if self.label is None else (self.label,)
+        taken = settings_of(self.name)
+        made = {name: None if name in taken else self.options.get(name) for name in names}
+        own = {each: self.options.get(method_keyword(each, taken)) for each in own_settings(made["method"])}
+        return made | own | dict(space=space, psi=psi, cutoff=self.cutoff, classes=classes)
+
+    def _volumes(self, space, psi):
+        """The Volumes of samplers that compute them as they go."""
+        top_k = self.options.get("top_k")
+        made = self._settings(space, psi) | dict(candidates=1, basis=None, labels=None)
+        settings = make_settings(self.generator, top_k=top_k, **made)
+        usual = advice_for(self.advice, space).get("top_k", paper_top_k(space, self.generator.family))
+        counted = lambda volume: self.watch.counted(volume, "volumes")  # noqa: E731
+        return Volumes(self.generator, settings, top_k or min(usual, settings.top_k), counted=counted)
+
+    def _critic(self):
+        """(critic, its name): the one given, that of the weights, or the discriminator in the network's own file."""
+        if self.options.get("critic") is not None:
+            return self.options["critic"], named(self.options["critic"])
+        given = self.options.get("weights")
+        if given is not None:
+            weights = opened_weights(given)
+            weights.check_network(self.generator)
+            return weights.critic, named(given)
+        try:
+            if self.source is None:
+                raise ValueError("its file is not known")
+            return load_network(self.source, key="D", device=next(self.generator.parameters()).device), self.source
+        except ValueError as error:
+            raise ArgumentError(
+                f"the sampler {self.name} needs a critic: give `weights`=FILE (made by train_weights), or a network "
+                f"file with its discriminator ({error})"
+            ) from None
+
+
+def opened_weights(weights):
+    """TrainedWeights of a path, or what is no path as it is."""
+    return load_weights(weights) if isinstance(weights, str) or hasattr(weights, "__fspath__") else weights
+
+
+def named(thing):
+    """What stands for an object in records: its path where it has one."""
+    path = thing if isinstance(thing, str) or hasattr(thing, "__fspath__") else getattr(thing, "path", None)
+    return str(path) if path is not None else type(thing).__qualname__
+
+
+def given_atlas(atlas, advice, space, psi, cutoff):
+    """(Atlas or None, canonical space): the space asked for, else the atlas's, else the advised. atlas: or its path."""
+    if atlas is not None:
+        atlas = checked_atlas(atlas, space, psi, cutoff)
+        space = space or (atlas.settings and atlas.settings.space)
+    return atlas, canonical_space(space or advice["space"])
+
+
+def checked_atlas(atlas, space, psi, cutoff):
+    """An Atlas, or the one at a path. Raises AtlasError when it is of another space than the one asked for."""
+    if isinstance(atlas, str) or hasattr(atlas, "__fspath__"):
+        atlas = open_atlas(atlas)
+    made = atlas.settings
+    if made is None:
+        return atlas
+    if space is not None and canonical_space(space) != made.space:
+        raise AtlasError(f"{atlas.path}: an atlas of the space {made.space}, not {canonical_space(space)}")
+    if made.space != "z:w" and (made.psi, made.cutoff) != (psi, cutoff):
+        built = f"psi {made.psi:g}, cutoff {made.cutoff}"
+        text = f"the volumes of {atlas.path} were computed with truncation {built}; the images have other"
+        warnings.warn(text, stacklevel=2)
+    return atlas
+
+
+def choose_top_k(top_k, advice, atlas, space, family):
+    """The top-k asked for, else the one that an atlas predicts, else the recommended one, else the papers'."""
+    if atlas.predicted:
+        return top_k or atlas.top_k
+    return top_k or min(advice_for(advice, space).get("top_k", paper_top_k(space, family)), atlas.top_k)
+
+
+def choose_rho(name, rho, advice):
+    """The rho given, or the recommended one; ValueError without either."""
+    if rho is None and advice.get("sampler") == "polarity":
+        rho = advice.get("rho")
+    if rho is None:
+        raise ArgumentError(f"the sampler {name} needs `rho`: below 0 to modes, above 0 to anti-modes, e.g. `rho`=0.1")
+    return rho
+
+
+def smallest_sample_size(sampler, label=None):
+    """The Degeneracy of a sampler's weights; of several classes, that with the smallest effective sample size."""
+    labels = [label] if label is not None else sampler.atlas.classes or [None]
+    return min(map(sampler.degeneracy, labels), key=lambda found: found.effective_sample_size)
+
+
+def advice_for(advice, space):
+    """The part of `usable_advice` that is for a canonical space; {} when it is for another one."""
+    return advice if advice["space"] == space else {}
+
+
+def usable_advice(generator, advice):
+    """The recommended settings of a catalogue entry, with a canonical `space`, as far as they can be followed.
+
+    Those for a feature space, too costly to be taken unasked, or for one that the network does not have, are left out.
+    """
+    try:
+        advised = check_space(generator, advice["space"])
+    except (ValueError, KeyError):
+        advised = None
+    if advised is None or is_feature_space(advised):
+        return dict(space=default_space(generator))
+    return dict(advice, space=advised)
+
+
+def settings_for(generator, top_k, advice, **settings):
+    """AtlasSettings that store at least `top_k` singular values. Raises ValueError beyond the rank."""
+    if settings["method"] in PREDICTED:  # volumes of one top-k: the one that will be asked for
+        top_k = top_k or advice_for(advice, settings["space"]).get("top_k")
+    usual = make_settings(generator, **settings)
+    return usual if top_k is None or top_k <= usual.top_k else make_settings(generator, top_k=top_k, **settings)
