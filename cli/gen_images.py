@@ -1,7 +1,5 @@
 """gen_images: images of a generator, with latents from any sampler."""
 
-import warnings
-
 import click
 import numpy as np
 
@@ -25,7 +23,7 @@ from cli.sampling import check_sampler, recipe_options, sampler_choice_options, 
 from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.geometry.smoothing import smoothed
-from latent_plugins.images import inverse_transform, render
+from latent_plugins.images import apply_transform, inverse_transform, render
 from latent_plugins.plotting import image_grid, save_png
 from latent_plugins.projected import projected_styles, rendered
 from latent_plugins.samplers.recipe import Recipe
@@ -107,7 +105,7 @@ def main(
         generator = smoothed(generator, smooth)
     if projected_w is not None:
         apply_transform(generator, transform)
-        record = dict(network=source, projected_w=str(projected_w), noise_mode=noise_mode)
+        record = dict(network=source, projected_w=str(projected_w), noise_mode=noise_mode, **moved(translate, rotate))
         write_projected(generator, projected_w, outdir, record, grid, noise_mode)
         return
     label = class_number(class_name, generator.c_dim)
@@ -126,6 +124,7 @@ def main(
         record["trunc_cutoff"] = cutoff
     if smooth not in (None, 1):
         record["smooth"] = smooth
+    record |= moved(translate, rotate)
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
     latents = sampler.draw(seeds, c)
     say_report(sampler, latents)
@@ -136,11 +135,17 @@ def main(
         record["class"] = label
     if batch is None:
         batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
-    synthesis = dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, batch=batch)
+    synthesis = dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, batch=batch, noise_seeds=seeds)
     if output == "sample":
         synthesis["output_seeds"] = seeds
         record["output"] = output
     write_images(generator, latents, seeds, outdir, record, grid, **synthesis)
+
+
+def moved(translate, rotate):
+    """What a record says of the user's transform: nothing where it is the identity."""
+    found = dict(translate=list(translate)) if any(translate) else {}
+    return found | (dict(rotate=rotate) if rotate else {})
 
 
 def check_projected(sampler_name, rho, options):
@@ -157,20 +162,12 @@ def write_projected(generator, path, outdir, record, grid, noise_mode):
     for i, image in enumerate(with_progress(rendered(generator, styles, noise_mode), [1] * len(styles), "images")):
         name = f"proj{i:02d}.png"
         save_png(image, outdir / name)
-        append_lines(outdir / LINES, [dict(file=name, **record)])
+        append_lines(outdir / LINES, [dict(file=name, row=i, **record)])
         sheet.append(image)
     write_samples(outdir / LINES)
     if grid:
         save_png(image_grid(np.stack(sheet)), outdir / "grid.png")
     click.echo(f"{outdir}: {len(styles)} images" + (", grid.png" if grid else ""))
-
-
-def apply_transform(generator, transform):
-    """Set the user's transform where the network has one (StyleGAN3), as the official command does."""
-    if generator.input_transform is not None:
-        generator.input_transform.copy_(transform)
-    elif not np.allclose(transform, np.eye(3)):
-        warnings.warn("this network has no input transform; --translate and --rotate change nothing", stacklevel=2)
 
 
 def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **synthesis):
@@ -183,7 +180,8 @@ def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **sy
             for image in images:
                 name = f"seed{seeds[done]:04d}.png"
                 save_png(image, outdir / name)
-                append_lines(outdir / LINES, [sample_line(name, seeds[done], latents, done, record)])
+                line = sample_line(name, seeds[done], latents, done, dict(record, batch=len(images)))
+                append_lines(outdir / LINES, [line])
                 done += 1
             if grid:
                 sheet.append(images)

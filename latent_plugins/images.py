@@ -1,8 +1,11 @@
 """From latents to images."""
 
+import warnings
+
 import numpy as np
 import torch
 
+from latent_plugins.noise import seeded_noise
 from latent_plugins.plotting import to_uint8
 from latent_plugins.truncation import by_truncation
 
@@ -20,12 +23,15 @@ def inverse_transform(translate, angle):
 
 
 @torch.no_grad()
-def render(generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=16, output_seeds=None):
+def render(
+    generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=16, output_seeds=None, noise_seeds=None
+):
     """Yield uint8 images [n, H, W, C] of Latents, batch by batch.
 
     psi: truncation of the rows that have none of their own. output_seeds: seeds [N] of samples of the output
-    distribution, for networks with one; None: its mean. Raises ValueError when the network answers with a number that
-    is not finite.
+    distribution, for networks with one; None: its mean. noise_seeds: seeds [N] of noise_mode `random`, which makes rows
+    one by one so that each depends on its seed alone; None: torch's global generator. Raises ValueError when the
+    network answers with a number that is not finite.
     """
     device = next(generator.parameters()).device
 
@@ -36,13 +42,29 @@ def render(generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=
         part = slice(start, start + batch)
         rows, labels = latents.z[part].to(device), latents.c[part].to(device)
         own = None if latents.psi is None else latents.psi[part]
-        if output_seeds is None:
+        if output_seeds is None and (noise_mode != "random" or noise_seeds is None):
             images = by_truncation(own, psi, made, rows, labels)
+        elif output_seeds is None:
+            images = torch.cat(
+                [noisy(made, noise_seeds[start + i], *row) for i, row in enumerate(each_row(own, psi, rows, labels))]
+            )
         else:  # one by one, so that a seed's image does not depend on the batch
-            psis = np.full(len(rows), psi) if own is None else np.where(np.isnan(own), psi, own)
             randoms = [torch.Generator().manual_seed(seed) for seed in output_seeds[part]]
-            images = torch.cat([generator.sample_output(*each) for each in singles(rows, labels, psis, randoms)])
+            each = zip(each_row(own, psi, rows, labels), randoms)
+            images = torch.cat([generator.sample_output(*row, random) for row, random in each])
         yield to_uint8(checked(images))
+
+
+def each_row(own, psi, z, c):
+    """(z [1, z_dim], c [1, c_dim], psi) of each row. own: truncations of rows, NaN or None for psi."""
+    psis = np.full(len(z), psi) if own is None else np.where(np.isnan(own), psi, own)
+    return [(z[i : i + 1], c[i : i + 1], float(psis[i])) for i in range(len(z))]
+
+
+def noisy(made, seed, z, c, psi):
+    """The image of one row with the noise inputs of a seed."""
+    with seeded_noise(seed, 0, z.device):
+        return made(z, c, psi)
 
 
 def checked(images):
@@ -52,6 +74,9 @@ def checked(images):
     return images
 
 
-def singles(rows, labels, psis, randoms):
-    """The arguments of `sample_output` row by row."""
-    return [(rows[i : i + 1], labels[i : i + 1], float(psis[i]), random) for i, random in enumerate(randoms)]
+def apply_transform(generator, transform):
+    """Set a transform [3, 3] of the input where the network has one (StyleGAN3), as the official command does."""
+    if generator.input_transform is not None:
+        generator.input_transform.copy_(transform)
+    elif not np.allclose(transform, np.eye(3)):
+        warnings.warn("this network has no input transform; translation and rotation change nothing", stacklevel=2)

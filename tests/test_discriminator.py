@@ -18,6 +18,7 @@ from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator, minibatch_stddev
 from dnnlib_compat.plain_files import write_npz
+from latent_plugins.samplers.sir import SIRSampler
 
 CASES = ["ada-resnet", "ada-skip-clamped", "ada-orig-cond", "sg3-resnet-cond", "sg3-skip-cond"]
 ROUNDING = 5e-6  # of float32, relative to the largest number; what is measured is 5e-7
@@ -216,3 +217,35 @@ def test_bad_records_are_named(tmp_path, changes, message):
     network, _ = golden("ada-resnet")
     path = write_pickle(tmp_path / "a.pkl", content_with(network, **changes))
     assert message in refusal(path, key="D")
+
+
+# ---- scores of each image alone ----
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scores_of_images_alone_are_those_of_a_group_with_the_references(name):
+    network, arrays = golden(name)
+    images, c = inputs(arrays)
+    n = network.references_needed
+    assert n == (3 if network.b4.group_size is None else network.b4.group_size - 1)
+    alone = network.scoring_alone(images[1 : 1 + n])
+    scores = alone(images, c)
+    for i in (0, len(images) - 1):
+        group = torch.cat([images[i : i + 1], images[1 : 1 + n]])
+        labels = c[i : i + 1].expand(len(group), -1)
+        assert torch.allclose(network(group, labels)[0], scores[i], rtol=1e-4, atol=1e-4)
+        assert torch.allclose(alone(images[i : i + 1], c[i : i + 1]), scores[i : i + 1], rtol=1e-4, atol=1e-4)
+    assert network.b4.references is None  # the network itself is as before
+
+
+def test_a_sampler_s_scores_do_not_depend_on_the_batch():
+    """Chains compare the score of a lone image with those of many: both are of the image alone."""
+    torch.manual_seed(0)
+    generator = small_stylegan2()
+    size, channels = generator.img_resolution, generator.img_channels
+    critic = StyleGAN2Discriminator(0, size, channels, channel_base=64, channel_max=8).requires_grad_(False)
+    sampler = SIRSampler(generator, critic, proposals=5)
+    z = generator.sample_prior(7, torch.Generator().manual_seed(0))
+    together = sampler._score(z)
+    assert torch.allclose(torch.cat([sampler._score(each) for each in z.split(1)]), together, rtol=1e-5, atol=1e-5)
+    assert len(together.unique()) == 7

@@ -4,6 +4,7 @@ The StyleGAN2-ADA and StyleGAN3 releases train with the same one. Everything run
 other half-precision switches are accepted and change no number.
 """
 
+import copy
 import math
 
 import torch
@@ -13,6 +14,7 @@ from dnnlib_compat.networks.layers import FullyConnectedLayer, MappingNetwork
 from dnnlib_compat.networks.stylegan2 import Conv2dLayer
 
 ARCHITECTURES = ("orig", "skip", "resnet")
+REFERENCE_GROUP = 4  # images of a group where the network takes the whole batch for one
 
 
 def minibatch_stddev(x, group_size, num_channels):
@@ -30,6 +32,18 @@ def minibatch_stddev(x, group_size, num_channels):
     spread = ((groups - groups.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt().mean(dim=(2, 3, 4))
     new = spread.repeat(size, 1)[:, :, None, None].expand(-1, -1, h, w)
     return torch.cat([x, new], dim=1)
+
+
+def stddev_beside(x, references, num_channels):
+    """The features of `minibatch_stddev` where each image is in a group of its own with the same references.
+
+    x: [N, C, H, W]; references: [G − 1, C, H, W]. Returns [N, C + num_channels, H, W]: each row a function of its own.
+    """
+    n, channels, h, w = x.shape
+    groups = torch.cat([x[None], references[:, None].expand(-1, n, -1, -1, -1)])
+    groups = groups.reshape(len(groups), n, num_channels, channels // num_channels, h, w)
+    spread = ((groups - groups.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt().mean(dim=(2, 3, 4))
+    return torch.cat([x, spread[:, :, None, None].expand(-1, -1, h, w)], dim=1)
 
 
 class DiscriminatorBlock(torch.nn.Module):
@@ -94,6 +108,7 @@ class DiscriminatorEpilogue(torch.nn.Module):
         self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
         self.architecture = architecture
         self.cmap_dim, self.group_size, self.num_channels = cmap_dim, mbstd_group_size, mbstd_num_channels
+        self.references = None  # features [G − 1, in_channels, 4, 4] that each image's group is completed with
         if architecture == "skip":
             self.fromrgb = Conv2dLayer(img_channels, in_channels, 1, activation=activation)
         self.conv = Conv2dLayer(
@@ -102,11 +117,16 @@ class DiscriminatorEpilogue(torch.nn.Module):
         self.fc = FullyConnectedLayer(in_channels * resolution**2, in_channels, activation=activation)
         self.out = FullyConnectedLayer(in_channels, cmap_dim or 1)
 
+    def features(self, x, img):
+        """What the minibatch statistics are taken of: [N, in_channels, 4, 4]."""
+        return x if img is None else x + self.fromrgb(img)
+
     def forward(self, x, img, cmap):
         """x: [N, in_channels, 4, 4]; img: [N, img_channels, 4, 4] or None; cmap: [N, cmap_dim] or None. → [N, 1]."""
-        if img is not None:
-            x = x + self.fromrgb(img)
-        if self.num_channels > 0:
+        x = self.features(x, img)
+        if self.num_channels > 0 and self.references is not None:
+            x = stddev_beside(x, self.references, self.num_channels)
+        elif self.num_channels > 0:
             x = minibatch_stddev(x, self.group_size, self.num_channels)
         x = self.out(self.fc(self.conv(x).flatten(1)))
         return x if cmap is None else (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)
@@ -185,7 +205,32 @@ class StyleGAN2Discriminator(torch.nn.Module):
         has no averages for `update_emas`; they are accepted for the ecosystem's callers. Raises ValueError for a batch
         that does not split into groups.
         """
+        x, img = self._halved(img)
+        return self.b4(x, img, self.mapping(None, c) if self.c_dim > 0 else None)
+
+    def _halved(self, img):
+        """What the last block takes, of images."""
         x, img = None, img.to(torch.float32)
         for res in self.block_resolutions:
             x, img = getattr(self, f"b{res}")(x, img)
-        return self.b4(x, img, self.mapping(None, c) if self.c_dim > 0 else None)
+        return x, img
+
+    @property
+    def references_needed(self):
+        """How many images complete the group of one, for `scoring_alone`."""
+        return (REFERENCE_GROUP if self.b4.group_size is None else self.b4.group_size) - 1
+
+    @torch.no_grad()
+    def scoring_alone(self, references):
+        """The same discriminator whose logit of an image depends on that image alone, whatever else is in the batch.
+
+        references: images [references_needed, img_channels, R, R] that stand in for the others of every group, so that
+        the minibatch statistics have the values that the network knows from its training. It shares all weights.
+        """
+        twin = copy.copy(self)
+        twin._modules = dict(self._modules)
+        twin.b4 = copy.copy(self.b4)
+        twin.b4.references = self.b4.features(*self._halved(references)) if len(references) else None
+        if not len(references):
+            twin.b4.group_size = 1
+        return twin

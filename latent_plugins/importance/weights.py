@@ -51,6 +51,11 @@ def rho_for_json(rho):
     return str(rho) if rho is not None and np.isinf(rho) else rho
 
 
+def rho_from_json(rho):
+    """The ρ of `rho_for_json`: float. Raises ValueError for what is none."""
+    return float(rho)
+
+
 def base_correction(log_prior, alpha):
     """−α·log p(z), to be added to ρ·log-volume: takes the prior's own density out of the sampled law. float64 [N].
 

@@ -1,12 +1,10 @@
 """Images of a generator for metrics, batch by batch, the same whatever the number of processes."""
 
-import contextlib
-
 import torch
 
 from latent_plugins.images import checked
+from latent_plugins.noise import seeded_noise
 from latent_plugins.plotting import as_bytes
-from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.truncation import by_truncation
 
 
@@ -29,15 +27,3 @@ def generated_batches(generator, latents, shares, *, psi=1, cutoff=None, noise_m
         with seeded_noise(seed, first, device):
             images = by_truncation(own, psi, made, z, c)
         yield as_bytes(checked(images))
-
-
-@contextlib.contextmanager
-def seeded_noise(seed, batch, device):
-    """While this lasts, the noise inputs of networks, which come from torch's global generator, depend on this alone.
-
-    The global generators are put back afterwards: nobody else's random numbers change.
-    """
-    key = integer_key(batch, seed=seed, stream=Stream.NOISE_INPUTS)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(key)
-        yield

@@ -65,8 +65,9 @@ class CriticSampler(Sampler):
     """Base of the samplers that ask a critic; subclasses set `name` and `stream` and provide `_run`.
 
     generator: unconditional. critic: images [N, C, H, W] as the generator makes them → scores [N] or [N, 1] that depend
-    on each image alone. batch: images computed together. `last_effort` is the Effort of the last draw or sample, None
-    before; its `proposed` counts the latents whose images were scored. Scores are float64 from here on.
+    on each image alone; a discriminator with minibatch statistics sees each of them among the same few others. batch:
+    images computed together. `last_effort` is the Effort of the last draw or sample, None before; its `proposed` counts
+    the latents whose images were scored. Scores are float64 from here on.
 
     Raises ValueError for a conditional generator, whose critic would have to know the label, and for a batch below 1;
     from a draw, for scores that are not finite or not one an image.
@@ -80,8 +81,13 @@ class CriticSampler(Sampler):
         if generator.c_dim:
             raise ValueError(f"the sampler {self.name} scores images alone: its generator must be unconditional")
         check_positive("batch", batch)
-        self.generator, self.critic, self.batch, self.last_effort = generator, critic, batch, None
+        self.generator, self.batch, self.last_effort = generator, batch, None
         self.device = next(generator.parameters()).device
+        self.critic = critic
+        if hasattr(critic, "scoring_alone"):  # minibatch statistics: scores of a batch would depend on each other
+            z = self._setup_latents(critic.references_needed).to(self.device)
+            with torch.no_grad():
+                self.critic = critic.scoring_alone(generator(z, torch.zeros(len(z), 0, device=z.device)))
 
     @abc.abstractmethod
     def _run(self, source, n):

@@ -149,7 +149,11 @@ class Recipe:
         sampler = create_sampler(self.sampler_class.name, self.generator, atlas=atlas, top_k=top_k, **own)
         found = smallest_sample_size(sampler, self.label)
         self.watch.say(f"{sampler.name}, rho {sampler.rho:g}, top-k {sampler.top_k}: {found}")
-        figures = dict(rho=rho_for_json(sampler.rho), candidates=found.candidates, ess=found.effective_sample_size)
+        figures = dict(rho=rho_for_json(sampler.rho), ess=found.effective_sample_size)
+        if atlas.settings is None:
+            figures["candidates"] = found.candidates
+        elif found.candidates != atlas.settings.candidates:
+            figures["usable_candidates"] = found.candidates
         given = self.options.get("atlas")
         return sampler, dict(figures, space=space, atlas=None if given is None else named(given))
 

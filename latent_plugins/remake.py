@@ -1,0 +1,110 @@
+"""Images made again from their lines of samples.jsonl: what stands in a line is all that decides an image."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+import torch
+
+from dnnlib_compat.loader import load_network
+from latent_plugins.atlas_settings import one_hot
+from latent_plugins.geometry.smoothing import smoothed
+from latent_plugins.images import apply_transform, inverse_transform, render
+from latent_plugins.importance.weights import rho_from_json
+from latent_plugins.projected import projected_styles, rendered
+from latent_plugins.sample_records import checked
+from latent_plugins.samplers import Latents
+from latent_plugins.samplers.options import options_of
+from latent_plugins.samplers.recipe import Recipe
+from latent_plugins.watching import SILENT
+
+OWN = ("file", "seed", "row", "candidate", "log_volume", "draw", "ess")  # differ from line to line, or follow
+
+
+def remake(lines, *, device="cpu", allow_code=False, watch=SILENT):
+    """Yield (line, image uint8 [H, W, C]) for records of samples.jsonl: those images again.
+
+    lines: dicts as `sample_records.read_lines` gives them; those that differ in their seed alone are made together.
+    They come in the order of such groups. The bytes are those of the first time on the same kind of machine, with the
+    same number of threads: an image's last bits depend on the number of images that are computed at once (`batch` of a
+    line), not on which these are. allow_code: for networks that are FILE.py:function, or need it; device: where the
+    first run was.
+
+    Raises ValueError for a line from which something is missing, and whatever opening its network, atlas or weights
+    raises.
+    """
+    makers = Makers(device, allow_code, watch)
+    groups = {}
+    for line in map(checked, lines):
+        shared = {name: value for name, value in line.items() if name not in OWN}
+        groups.setdefault(json.dumps(shared, sort_keys=True), []).append(line)
+    for group in groups.values():
+        make = makers.projected if "projected_w" in group[0] else makers.drawn
+        yield from zip(group, make(group))
+
+
+class Makers:
+    """Makes images of groups of lines; networks are opened once."""
+
+    def __init__(self, device, allow_code, watch):
+        self.device, self.watch = device, watch
+        self.load = functools.lru_cache(maxsize=2)(
+            functools.partial(load_network, device=device, allow_code=allow_code)
+        )
+
+    def network(self, line):
+        """The generator of a line, smoothed and transformed as it says."""
+        self.watch.say(f'Loading networks from "{line["network"]}"...')
+        generator = self.load(line["network"])
+        if line.get("smooth", 1) != 1:
+            generator = smoothed(generator, line["smooth"])
+        return generator
+
+    def projected(self, lines):
+        """Images [H, W, C] of lines whose styles come from a file."""
+        first = lines[0]
+        generator = self.network(first)
+        styles = projected_styles(first["projected_w"], generator)[[line["row"] for line in lines]]
+        apply_transform(generator, transform_of(first))
+        return rendered(generator, styles, first["noise_mode"])
+
+    def drawn(self, lines):
+        """Images [H, W, C] of lines whose latents a sampler drew."""
+        first = lines[0]
+        generator, label = self.network(first), first.get("class")
+        psi, cutoff = first["trunc"], first.get("trunc_cutoff")
+        taken = options_of(first["sampler"], first.get("method")) - {"rho", "critic"}
+        options = {name: first[name] for name in taken if name in first} | dict(
+            min_spearman=-1
+        )  # judged the first time
+        for name, value in first.get("method_settings", {}).items():
+            options[f"method_{name}" if f"method_{name}" in taken else name] = value
+        seeds = [line["seed"] for line in lines]
+        about = dict(source=first["network"], cutoff=cutoff, label=label, needed=max(seeds) + 1, watch=self.watch)
+        rho = rho_from_json(first["rho"]) if "rho" in options_of(first["sampler"]) else None
+        sampler, _ = Recipe(generator, first["sampler"], options, **about).make(rho, psi, first.get("atlas_seed", 0))
+        apply_transform(generator, transform_of(first))
+        synthesis = dict(psi=psi, cutoff=cutoff, noise_mode=first["noise_mode"])
+        size = first["batch"]
+        for start in range(0, len(seeds), size):
+            part = seeds[start : start + size]
+            full = part + part[:1] * (size - len(part))  # which latents fill the batch changes nothing
+            c = None if label is None else one_hot([label] * len(part), generator.c_dim)
+            latents = repeated(sampler.draw(part, c), size)
+            outputs = dict(output_seeds=full) if first.get("output") == "sample" else {}
+            (images,) = render(generator, latents, batch=size, noise_seeds=full, **synthesis, **outputs)
+            yield from images[: len(part)]
+
+
+def transform_of(line):
+    """The input transform that a line asks for."""
+    return inverse_transform(line.get("translate", (0, 0)), line.get("rotate", 0))
+
+
+def repeated(latents, n):
+    """Latents filled up to n rows with copies of the first one."""
+    rows = [*range(len(latents.z)), *[0] * (n - len(latents.z))]
+    psi = None if latents.psi is None else np.asarray(latents.psi)[rows]
+    return Latents(torch.as_tensor(latents.z)[rows], latents.c[rows], psi=psi)
