@@ -10,6 +10,7 @@ from cli.launch import joined, own_device, relaunch
 from cli.options import (
     IntRanges,
     atlas_options,
+    check_folder,
     check_psi,
     cutoff_option,
     detector_option,
@@ -70,6 +71,7 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spear
     torchrun --nproc_per_node=8 -m cli.build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl
     """
     check_psi(psi)
+    check_folder(outdir)
     check_method_options(settings["method"])
     if not plan and relaunch("cli.build_atlas", gpus, device):
         return

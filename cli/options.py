@@ -37,6 +37,8 @@ class IntRanges(click.ParamType):
         if not isinstance(value, str):
             return value
         ranges, count = [], 0
+        if not value.strip(" ,"):
+            self.fail("it holds no number; write for example 0,2,5-7, or leave the option out", param, ctx)
         for part in value.split(","):
             match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
             if not match:
@@ -286,12 +288,19 @@ def check_psi(psi):
     return psi
 
 
+def check_folder(path):
+    """A click error for a path at which there is something else than a folder."""
+    if path.exists() and not path.is_dir():
+        raise click.ClickException(f"{path}: a file and no folder; give another --outdir")
+
+
 def prepare_folder(path):
     """Create the output folder and make sure that files can be written there, before any work is done.
 
     What a killed command had not finished goes.
     """
     path = Path(path)
+    check_folder(path)
     path.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
     with tempfile.TemporaryFile(dir=path):
@@ -320,7 +329,9 @@ def reports_errors(command):
                 traceback.print_exc()
             return click.ClickException(text)
 
-        def show(message, *rest, **options):
+        def show(message, category, *rest, **options):
+            if category.__name__ == "DecompressionBombWarning":  # Pillow's, of an image that is refused right after
+                return
             text = one_line(message)
             if text not in said:  # sweeps and repeats meet the same thing again and again
                 said.add(text)

@@ -17,7 +17,7 @@ from dnnlib_compat.util import atomic_output
 from latent_plugins import charts
 from latent_plugins.reweighting.networks import INPUTS, critic_of
 from latent_plugins.reweighting.presets import PRESETS
-from latent_plugins.reweighting.training import COLUMNS, RESULT, steps_done, train
+from latent_plugins.reweighting.training import COLUMNS, RESULT, check_checkpoint, steps_done, train
 from latent_plugins.reweighting.weight_files import load_weights
 
 LOG, CHART = "training.csv", "training.png"
@@ -72,6 +72,7 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     given = {name: value for name, value in numbers.items() if value is not None}
     schedule = dataclasses.replace(PRESETS[preset], **given)
     outdir = prepare_folder(outdir)
+    check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)
     steps = steps or schedule.steps
     images = open_data(data, generator)

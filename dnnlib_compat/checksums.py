@@ -6,7 +6,8 @@ beside it, and over one list of all shards: a shard and its digest become visibl
 separates them, processes that share a build need no common file, and two builds still agree byte for byte. NumPy reads
 such a file as before, since it takes what the header says and no more.
 
-Files that were written before there were checksums have none, and are read as they were.
+Files that were written before there were checksums have none, and are read as they were. Newer ones say in their header
+or format number that they have one (SEALED), so that one that was lost is damage; caches without one are made anew.
 """
 
 import hashlib
@@ -23,6 +24,8 @@ ENTRY = "checksum"  # of an `.npz`, the metadata of safetensors, a JSON object
 MARK = b"\nlatent-plugins blake2b "
 TRAILER = len(MARK) + 32 + 1
 DIFFERS = "its checksum is not that of its content"
+LOST = "its checksum is missing"
+SEALED = "sealed"  # in a header of JSON: the file has a checksum
 
 
 class ChecksumError(ValueError):
@@ -42,8 +45,13 @@ def checksum(arrays, text=""):
     return found.hexdigest()
 
 
-def check(recorded, arrays, text=""):
-    """Raise ChecksumError unless `recorded` is the `checksum` of the rest. None (an older file) passes."""
+def check(recorded, arrays, text="", required=False):
+    """Raise ChecksumError unless `recorded` is the `checksum` of the rest.
+
+    None (an older file) passes, unless one is `required`.
+    """
+    if recorded is None and required:
+        raise ChecksumError(LOST)
     if recorded is not None and recorded != checksum(arrays, text):
         raise ChecksumError(DIFFERS)
 
@@ -54,11 +62,14 @@ def write_npz(file, arrays, compress=False):
     (np.savez_compressed if compress else np.savez)(file, **entries)
 
 
-def check_npz(arrays):
-    """{name: array} of a whole `.npz` without its checksum entry, which is compared. Raises ChecksumError."""
+def check_npz(arrays, required=False):
+    """{name: array} of a whole `.npz` without its checksum entry, which is compared. Raises ChecksumError.
+
+    required: whether a file without one is refused too.
+    """
     arrays = dict(arrays)
     recorded = arrays.pop(ENTRY, None)
-    check(None if recorded is None else str(recorded), arrays)
+    check(None if recorded is None else str(recorded), arrays, required=required)
     return arrays
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from dnnlib_compat.errors import reason
+from dnnlib_compat.errors import quoted, reason
 from dnnlib_compat.json_text import parse_json
 
 LABELS = "dataset.json"
@@ -32,7 +32,16 @@ def parse_labels(data):
     for position, pair in enumerate(labels):
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise ValueError(f"is malformed (entry {position} of its labels is no [name, label]); {LABELS_FORM}")
-    return {plain_name(name): _whole(label) for name, label in labels}
+    found, spelled = {}, {}
+    for name, label in labels:
+        plain, label = plain_name(name), _whole(label)
+        if plain in found and found[plain] != label:
+            raise ValueError(
+                f"is malformed (its entries {quoted(spelled[plain])} and {quoted(name)} give one image two labels); "
+                "keep one of them"
+            )
+        found[plain], spelled[plain] = label, name
+    return found
 
 
 def plain_name(name):

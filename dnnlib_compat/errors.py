@@ -116,6 +116,17 @@ def reading(path, error=NetworkFileError):
         raise error(f"{path}: damaged ({what(problem)})") from None
 
 
+# What readers of archives advise, who do not know whether a file was made here.
+ADVICE = (", download it again", "; download it again", "; get the file anew")
+
+
+def without_advice(text):
+    """A message about a file that was made here: nobody can download that one again."""
+    for each in ADVICE:
+        text = text.replace(each, "")
+    return text
+
+
 def names(error, path):
     """Whether the message of an error speaks of a file."""
     return str(path) in str(error) or escaped(path) in str(error)

@@ -9,6 +9,8 @@ import os
 import time
 from pathlib import Path
 
+from dnnlib_compat.errors import check_regular
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -38,6 +40,8 @@ def locked(path):
     Yields nothing; the file may be appended to and replaced within. Raises OSError as the file system does.
     """
     path = Path(path)
+    if path.exists():
+        check_regular(path, ValueError)  # a pipe would be waited for, and a device keeps nothing
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:

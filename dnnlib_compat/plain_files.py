@@ -54,7 +54,7 @@ def config_of(network):
     """The JSON text that says how to build the network."""
     if network.family not in FAMILIES:
         raise ValueError(f"a network of the family {network.family!r} cannot be stored without its code")
-    return json.dumps(dict(family=network.family, kwargs=network.init_kwargs))
+    return json.dumps(dict(family=network.family, kwargs=network.init_kwargs, **{checksums.SEALED: True}))
 
 
 def stored_tensors(network, dtype):
@@ -75,11 +75,12 @@ def read_npz(path):
     with open_arrays(path) as arrays:
         if "config" not in arrays:
             raise NetworkFileError(f"{path}: does not say what network it holds; it was not written by convert")
-        family, kwargs = parse_config(arrays.text("config", MAX_JSON), path)
+        family, kwargs, sealed = parse_config(arrays.text("config", MAX_JSON), path)
         shapes = {name[6:]: arrays.shapes[name][0] for name in arrays.shapes if name.startswith("state/")}
+        check_surplus([name for name in arrays.shapes if not name.startswith("state/")], path)
         refuse(misfits(empty_network(family, kwargs, path).state_dict(), shapes), family, path)
         named = [name for name in ("config", checksums.ENTRY) if name in arrays] + [f"state/{name}" for name in shapes]
-        found = checksums.check_npz({name: arrays.read(name) for name in named})
+        found = checksums.check_npz({name: arrays.read(name) for name in named}, required=sealed)
         tensors = {name: torch.from_numpy(found[f"state/{name}"]) for name in shapes}
     return assemble(family, kwargs, tensors, path)
 
@@ -88,17 +89,15 @@ def read_safetensors(path):
     """The generator stored by `write_safetensors`. Raises NetworkFileError as `read_npz`, or without the package."""
     with open_safetensors(path) as file:
         metadata = file.metadata() or {}
-        surplus = [name for name in metadata if name not in ("config", checksums.ENTRY, "format")]
-        if surplus:
-            raise NetworkFileError(f"{path}: damaged, or not written by convert (it has an entry {quoted(surplus[0])})")
+        check_surplus([name for name in metadata if name != "format"], path)
         config = metadata.get("config", "")
-        family, kwargs = parse_config(config, path)
+        family, kwargs, sealed = parse_config(config, path)
         names = [name for name in file.keys() if name.startswith("state/")]
         shapes = {name[6:]: file.get_slice(name).get_shape() for name in names}
         check_types(file, path)
         refuse(misfits(empty_network(family, kwargs, path).state_dict(), shapes), family, path)
         tensors = {name: file.get_tensor(name) for name in names}
-        checksums.check(metadata.get(checksums.ENTRY), tensors, config)
+        checksums.check(metadata.get(checksums.ENTRY), tensors, config, required=sealed)
     tensors = {name[6:]: tensors[name] for name in names}
     return assemble(family, kwargs, tensors, path)
 
@@ -133,8 +132,15 @@ def check_types(file, path):
             raise NetworkFileError(f"{path}: {shown(name)} is of the type {shown(dtype)}, not {', '.join(SAFE_TYPES)}")
 
 
+def check_surplus(names, path):
+    """Raise NetworkFileError where there is more beside the tensors than what convert writes."""
+    surplus = [name for name in names if name not in ("config", checksums.ENTRY)]
+    if surplus:
+        raise NetworkFileError(f"{path}: damaged, or not written by convert (it has an entry {quoted(surplus[0])})")
+
+
 def parse_config(config, path):
-    """(family's class, keyword arguments) of `config_of`'s text."""
+    """(family's class, keyword arguments, whether the file has a checksum) of `config_of`'s text."""
     try:
         config = parse_json(config)
         family, kwargs = config["family"], config["kwargs"]
@@ -142,4 +148,4 @@ def parse_config(config, path):
         raise NetworkFileError(f"{path}: does not say what network it holds; it was not written by convert") from None
     if not isinstance(family, str) or family not in FAMILIES:
         raise NetworkFileError(f"{path}: a network of the unknown family {quoted(family)}")
-    return FAMILIES[family], kwargs
+    return FAMILIES[family], kwargs, config.get(checksums.SEALED) is True

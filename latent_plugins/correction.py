@@ -8,7 +8,7 @@ import numpy as np
 
 from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.checksums import check_npz, write_npz
-from dnnlib_compat.errors import reason
+from dnnlib_compat.errors import reason, without_advice
 from dnnlib_compat.locks import folder_locked
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_build import computed_volumes
@@ -66,7 +66,7 @@ def read_known(path):
     """{candidate: log-volume} of the cache; empty when there is none or, with a warning, when it is damaged."""
     try:
         with open_arrays(path) as file:
-            arrays = check_npz({name: file.read(name) for name in file.shapes})
+            arrays = check_npz({name: file.read(name) for name in file.shapes}, required=True)
         index, volume = arrays["index"], arrays["volume"]
         if index.dtype.kind != "i" or volume.dtype != np.float64 or index.shape != volume.shape or index.ndim != 1:
             raise ValueError("its arrays are no table of candidates")
@@ -74,7 +74,7 @@ def read_known(path):
     except FileNotFoundError:
         return {}
     except Exception as error:  # whatever is wrong with a cache, its content can be computed again
-        text = reason(error).removeprefix(f"{path}: ")
+        text = without_advice(reason(error).removeprefix(f"{path}: "))
         warnings.warn(f"{path}: damaged, its volumes are computed again ({text})", stacklevel=2)
         return {}
 

@@ -18,6 +18,7 @@ from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.plain_files import write_npz, write_safetensors
+from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.atlas import Atlas, open_atlas
 from latent_plugins.atlas_settings import AtlasError
 from latent_plugins.correction import read_known, write_known
@@ -54,6 +55,11 @@ def without_checksum(path):
     """The `.npz` as it was written before there were checksums."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files if name != "checksum"}
+    for name in ("header", "config"):
+        if name in arrays:
+            fields = json.loads(str(arrays[name]))
+            assert fields.pop("sealed") is True
+            arrays[name] = np.array(json.dumps(fields))
     with open(path, "wb") as file:
         np.savez(file, **arrays)
 
@@ -238,3 +244,54 @@ def test_a_damaged_metric_cache_is_not_used(tmp_path, monkeypatch):
     change_one_array(cached)
     with pytest.warns(UserWarning, match="damaged, computed again .*checksum"):
         assert np.array_equal(features(), first)
+
+
+# ---- a checksum that was lost ----
+
+
+def without_entry(path, name, becomes=None):
+    """Leave out an entry of an `.npz`, or rename it."""
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    value = arrays.pop(name)
+    if becomes:
+        arrays[becomes] = value
+    np.savez(path, **arrays)
+
+
+@pytest.mark.parametrize("becomes", [None, "chdcksum"])
+def test_a_converted_network_that_lost_its_checksum_is_damaged(tmp_path, becomes):
+    path = tmp_path / "net.npz"
+    write_npz(small_stylegan2(), path)
+    load_network(path)
+    without_entry(path, "checksum", becomes)
+    with pytest.raises(NetworkFileError, match="net.npz: damaged.*(checksum is missing|an entry 'chdcksum')"):
+        load_network(path)
+
+
+def test_converted_safetensors_that_lost_their_checksum_are_damaged(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "net.safetensors"
+    write_safetensors(small_stylegan2(), path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        config, tensors = file.metadata()["config"], {name: file.get_tensor(name) for name in file.keys()}
+    safetensors.save_file(tensors, path, metadata=dict(config=config))
+    with pytest.raises(NetworkFileError, match="net.safetensors: damaged .*checksum is missing"):
+        load_network(path)
+    older = json.dumps({key: value for key, value in json.loads(config).items() if key != "sealed"})
+    safetensors.save_file(tensors, path, metadata=dict(config=older))  # from before there were checksums
+    load_network(path)
+
+
+@pytest.mark.parametrize("becomes", [None, "chdcksum"])
+def test_an_array_file_that_lost_its_checksum_is_damaged(tmp_path, becomes):
+    path = tmp_path / "a.npz"
+    write_arrays(path, dict(format="of a test"), dict(part=dict(x=torch.ones(2))))
+    options = dict(error=ValueError, what="a file of a test", remedy="write it again")
+    header, parts = read_arrays(path, "of a test", **options)
+    assert header == dict(format="of a test") and torch.equal(parts["part"]["x"], torch.ones(2))
+    without_entry(path, "checksum", becomes)
+    with pytest.raises(ValueError, match="a.npz: .*(checksum is missing|an entry 'chdcksum').*; write it again"):
+        read_arrays(path, "of a test", **options)
+    np.savez(path, header=np.array(json.dumps(dict(format="of a test"))), **{"part/x": np.ones(2, np.float32)})
+    assert read_arrays(path, "of a test", **options)[0] == dict(format="of a test")  # from before there were any

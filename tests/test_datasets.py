@@ -702,3 +702,14 @@ def test_brackets_in_names_are_no_nesting():
     assert parse_labels(labels_file([[name, 1] for name in names])) == dict.fromkeys(names, 1)
     with pytest.raises(ValueError, match="brackets are nested more than 100 deep"):
         parse_labels(b'{"labels": ' + b"[" * 200 + b"]" * 200 + b"}")
+
+
+def test_two_labels_for_one_image_are_told():
+    both = [["a.png", 1], ["./a.png", 2]]
+    with pytest.raises(ValueError, match=r"'a.png' and './a.png' give one image two labels"):
+        parse_labels(json.dumps(dict(labels=both)).encode())
+    both[1] = ["sub\\b.png", 3]
+    with pytest.raises(ValueError, match="give one image two labels"):
+        parse_labels(json.dumps(dict(labels=[*both, ["sub/b.png", 4]])).encode())
+    same = [["a.png", 1], ["./a.png", 1.0]]
+    assert parse_labels(json.dumps(dict(labels=same)).encode()) == {"a.png": 1}

@@ -41,6 +41,8 @@ from dnnlib_compat.unpickle import read_pickle
 from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.atlas import Atlas, AtlasError, open_atlas
 from latent_plugins.atlas_settings import plain_map, read_settings
+from latent_plugins.predictor import load_predictor
+from latent_plugins.reweighting.weight_files import load_weights
 
 
 def refusal(path, error=NetworkFileError, **options):
@@ -163,7 +165,7 @@ def test_own_files_do_not_unpack_to_more_than_they_hold(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/bomb.npy", buffer.getvalue())
     with pytest.raises(AtlasError, match="a.npz: damaged, its arrays are packed"):
-        read_arrays(tmp_path / "a.npz", "x", error=AtlasError, what="a test")
+        read_arrays(tmp_path / "a.npz", "x", error=AtlasError, what="a test", remedy="make it again")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -635,3 +637,53 @@ def test_torchscript_tensors_that_share_a_storage_count_each(tmp_path, monkeypat
     monkeypatch.setattr(torch_archives, "MAX_SCRIPT_BYTES", 1 << 20)
     with pytest.raises(NetworkFileError, match="sharing.pt: its tensors take more than 1048576 bytes"):
         torch_archives.read_torchscript_tensors(path)
+
+
+# ---- places for results that are none ----
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_in_the_place_of_results_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for command in (gen_images.main, build_atlas):
+        result = CliRunner().invoke(command, [f"--outdir={tmp_path / 'pipe'}", "--device=cpu"])
+        assert result.exit_code == 1, result.output
+        assert (
+            result.output.splitlines()[-1] == f"Error: {tmp_path / 'pipe'}: a file and no folder; give another --outdir"
+        )
+    os.mkfifo(tmp_path / "samples.jsonl")
+    result = CliRunner().invoke(gen_images.main, ["--seeds=0", f"--outdir={tmp_path}", "--device=cpu"])
+    assert result.exit_code == 1 and "samples.jsonl: a pipe, socket or device" in result.output.splitlines()[-1]
+
+
+def test_a_huge_picture_is_told_once_and_in_our_words(tmp_path):
+    """Pillow has a warning of its own, with its own limit."""
+    image = PIL.Image.new("1", (10_000, 9_500))
+    image.save(tmp_path / "a.png")
+    result = CliRunner().invoke(calc_metrics.main, ["--metrics=fid70_full", f"--data={tmp_path}", "--device=cpu"])
+    assert result.exit_code == 1 and "a.png in it is damaged (it is 10000x9500, more than" in result.output
+    assert "decompression bomb" not in result.output
+
+
+def test_a_damaged_checkpoint_is_told_before_anything_is_opened(tmp_path):
+    """Neither the network nor the data set is there."""
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 half of one")
+    options = ["--network=nowhere.pkl", "--data=nowhere.zip", f"--outdir={tmp_path}", "--device=cpu"]
+    result = CliRunner().invoke(train_weights_command.main, options)
+    assert result.exit_code == 1, result.output
+    line = result.output.splitlines()[-1]
+    assert "checkpoint.npz: not a file of trained weights, or damaged" in line and "remove it to start again" in line
+    assert "download it" not in line
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "predictor.npz"])
+def test_nobody_can_download_again_what_was_made_here(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04 half of one")
+    with pytest.raises(ValueError) as error:
+        (load_weights if name == "weights.npz" else load_predictor)(path)
+    text = str(error.value)
+    assert text.startswith(f"{path}: ") and "download it" not in text
+    assert text.endswith(
+        "train_weights makes one" if name == "weights.npz" else "run build_atlas again, which learns it anew"
+    )

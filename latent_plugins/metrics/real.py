@@ -16,7 +16,7 @@ from dnnlib_compat.array_archives import open_arrays
 from dnnlib_compat.checksums import check_npz, write_npz
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.download import cache_folder
-from dnnlib_compat.errors import reason
+from dnnlib_compat.errors import reason, without_advice
 from dnnlib_compat.util import atomic_output, remove_leftovers
 from latent_plugins import distributed
 from latent_plugins.metrics.accumulators import new_accumulator, restore_accumulator
@@ -138,13 +138,13 @@ class RealImages:
             return None
         try:
             with open_arrays(path) as file:
-                arrays = check_npz({name: file.read(name) for name in file.shapes})
+                arrays = check_npz({name: file.read(name) for name in file.shapes}, required=True)
             found = restore_accumulator(request.storage, arrays)
             if found.count != self.size(request):
                 raise ValueError(f"{found.count} images instead of {self.size(request)}")
             return found
         except (ValueError, KeyError, OSError) as error:
-            text = reason(error).removeprefix(f"{path}: ")
+            text = without_advice(reason(error).removeprefix(f"{path}: "))
             warnings.warn(f"{path}: damaged, computed again ({text})", stacklevel=2)
             return None
 

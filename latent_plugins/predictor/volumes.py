@@ -11,6 +11,7 @@ from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.predictor.agreement import Agreement
 
 FORMAT = "latent-plugins volume predictor 1"
+REMEDY = "run build_atlas again, which learns it anew"
 ARRAYS = ("center", "matrix", "level", "spread", "temperature")
 
 
@@ -52,11 +53,11 @@ def load_predictor(path):
     """(VolumePredictor, Agreement) of a file. Raises PredictorError when it is damaged or something else."""
     from latent_plugins.predictor.ensemble import Ensemble  # its class is torch's when it is imported
 
-    header, parts = read_arrays(path, FORMAT, error=PredictorError, what="a volume predictor")
+    header, parts = read_arrays(path, FORMAT, error=PredictorError, what="a volume predictor", remedy=REMEDY)
     try:
         arrays = [parts["standardisation"][name] for name in ARRAYS]
         network = Ensemble(arrays[1].shape[1])
         network.load_state_dict(parts["network"])
         return VolumePredictor(network.requires_grad_(False), *arrays), Agreement(**header["agreement"])
     except Exception as error:  # arrays that fit no network fail in many ways
-        raise PredictorError(f"{path}: damaged ({reason(error)})") from None
+        raise PredictorError(f"{path}: damaged ({reason(error)}); {REMEDY}") from None

@@ -37,6 +37,7 @@ from latent_plugins.reweighting.weight_files import WHAT, WeightsError, save_wei
 
 FORMAT = "latent-plugins weights training 1"
 CHECKPOINT, RESULT = "checkpoint.npz", "weights.npz"
+REMEDY = "remove it to start again"  # what helps with a damaged checkpoint
 MOST_STEPS = 1 << 60  # of a training, in a header
 COLUMNS = ("step", "mean_weight", "max_weight", "acceptance", "zero_share", "wasserstein", "penalty", "weight_loss")
 
@@ -87,14 +88,22 @@ def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, 
     return _rows(trainer, Path(outdir), snapshot, workers)
 
 
+def check_checkpoint(outdir):
+    """Raise WeightsError where the checkpoint in a folder is damaged, before anything is opened for going on."""
+    path = Path(outdir) / CHECKPOINT
+    if path.exists():
+        steps_done(outdir)
+        read_arrays(path, FORMAT, error=WeightsError, what=WHAT, remedy=REMEDY)
+
+
 def steps_done(outdir):
     """How many steps the checkpoint in a folder has behind it, 0 without one. Raises WeightsError if it is damaged."""
     path = Path(outdir) / CHECKPOINT
     if not path.exists():
         return 0
-    steps = read_header(path, FORMAT, error=WeightsError, what=WHAT).get("step")
+    steps = read_header(path, FORMAT, error=WeightsError, what=WHAT, remedy=REMEDY).get("step")
     if not is_whole(steps, 0, MOST_STEPS):
-        raise WeightsError(f"{path}: damaged, it does not say how far it got")
+        raise WeightsError(f"{path}: damaged, it does not say how far it got; {REMEDY}")
     return steps
 
 
@@ -314,7 +323,7 @@ class Trainer:
 
     def load(self, path):
         """Go on from what `save` wrote. Raises WeightsError when it is damaged or of another training."""
-        header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT)
+        header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT, remedy=REMEDY)
         try:
             recorded, mine = header["identity"], self.identity
             differing = [name for name in mine if recorded.get(name) != mine[name]]
@@ -347,4 +356,4 @@ class Trainer:
             raise
         except Exception as error:  # states that fit no network or optimizer fail in many ways
             text = reason(error)
-            raise WeightsError(f"{path}: damaged ({text}); remove it to start again") from None
+            raise WeightsError(f"{path}: damaged ({text}); {REMEDY}") from None

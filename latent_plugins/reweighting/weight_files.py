@@ -19,6 +19,7 @@ from latent_plugins.reweighting.networks import INPUTS, build_critic, build_weig
 
 FORMAT = "latent-plugins weights 1"
 WHAT = "a file of trained weights"
+REMEDY = "train_weights makes one"
 
 
 class WeightsError(ValueError):
@@ -88,7 +89,7 @@ def load_weights(path):
 
     Raises WeightsError when the file is damaged or no weights file, OSError when it cannot be read.
     """
-    header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT)
+    header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT, remedy=REMEDY)
     try:
         del header["format"]
         for name in ("weight_network", "critic"):
@@ -106,7 +107,7 @@ def load_weights(path):
             raise ValueError(f"m must exceed 1; it is {found.m}")
     except Exception as error:  # settings that fit nothing fail in many ways
         text = reason(error).removeprefix(f"{path}: ")
-        raise WeightsError(f"{path}: damaged, its networks cannot be built ({text})") from None
+        raise WeightsError(f"{path}: damaged, its networks cannot be built ({text}); {REMEDY}") from None
     return found
 
 
