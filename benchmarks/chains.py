@@ -34,7 +34,8 @@ from latent_plugins.chains.taught import INNER, learned_surrogate, lesson
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.inputs import open_detectors, open_real
 from latent_plugins.metrics.names import parse_metrics
-from latent_plugins.plotting import as_bytes, image_grid, save_png
+from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.files import as_bytes, save_png
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.base import Latents, Sampler
 from latent_plugins.spaces import get_space

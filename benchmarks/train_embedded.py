@@ -24,7 +24,8 @@ from dnnlib_compat.networks.layers import FullyConnectedLayer
 from dnnlib_compat.networks.stylegan2 import Conv2dLayer, StyleGAN2Generator
 from dnnlib_compat.plain_files import write_npz
 from dnnlib_compat.util import atomic_output
-from latent_plugins.plotting import image_grid, save_png, to_uint8
+from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.files import save_png, to_uint8
 
 R1_INTERVAL = 16
 Z_DIM = 64

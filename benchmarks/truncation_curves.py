@@ -16,11 +16,11 @@ import torch
 from cli.options import Numbers, open_network
 from cli.progress import count_progress
 from dnnlib_compat.pretrained import default_name
-from latent_plugins import charts
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.inputs import open_detectors, open_real
 from latent_plugins.metrics.lines import mean_and_interval
 from latent_plugins.metrics.names import parse_metrics
+from latent_plugins.pictures import charts
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.filtered import FilterSampler
 from latent_plugins.samplers.jbt import JBTFilter

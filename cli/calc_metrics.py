@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cli.binding import SamplerCommand
-from cli.evaluation import Run, plan
+from cli.evaluation import open_run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
@@ -72,7 +72,7 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     if relaunch("cli.calc_metrics", gpus, options["device"]):
         return
     with joined(verbose) as say:
-        run = Run(metrics, settings, outdir=outdir, **options)
+        run = open_run(metrics, settings, outdir=outdir, **options)
         for setting in settings:
             for line in run.lines(setting):
                 say(json.dumps(line))

@@ -1,5 +1,7 @@
 """gen_images: images of a generator, with latents from any sampler."""
 
+from functools import partial
+
 import click
 import numpy as np
 
@@ -18,14 +20,16 @@ from cli.options import (
     reports_errors,
 )
 from cli.paths import FilePath
+from cli.picture_options import captions_of, captions_option, cell_option
 from cli.progress import TERMINAL, with_progress
 from cli.sampling import check_sampler, recipe_options, sampler_choice_options, say_report
 from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.geometry.smoothing import smoothed
-from latent_plugins.images import apply_transform, inverse_transform, render
-from latent_plugins.plotting import image_grid, save_png
-from latent_plugins.projected import projected_styles, rendered
+from latent_plugins.pictures.contact_sheet import contact_sheet
+from latent_plugins.pictures.files import save_png
+from latent_plugins.pictures.projected import projected_styles, rendered
+from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render
 from latent_plugins.samplers.recipe import Recipe
 
 LINES = "samples.jsonl"  # one for every image, written with it, so that a kill loses none
@@ -79,13 +83,15 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
     help="Images of projected styles instead: the array w [N, num_ws, w_dim] of an .npz, to projNN.png.",
 )
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
+@cell_option
+@captions_option
 @click.option(
     "--batch", type=click.IntRange(min=1), metavar="N", help="Images at once.  [default: 16, fewer above 256 pixels]"
 )
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, smooth, outdir,
-    projected_w, grid, batch, sampler_name, rho, **options,
+    projected_w, grid, cell, captions, batch, sampler_name, rho, **options,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -99,6 +105,7 @@ def main(
     sampler_class = check_sampler(sampler_name, rhos=[] if rho is None else [rho], **options)
     if projected_w is not None:
         check_projected(sampler_name, rho, options)
+    sheet = partial(contact_sheet, cell=cell) if grid else None
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     if smooth not in (None, 1):
@@ -106,7 +113,7 @@ def main(
     if projected_w is not None:
         apply_transform(generator, transform)
         record = dict(network=source, projected_w=str(projected_w), noise_mode=noise_mode, **moved(translate, rotate))
-        write_projected(generator, projected_w, outdir, record, grid, noise_mode)
+        write_projected(generator, projected_w, outdir, record, sheet, noise_mode)
         return
     label = class_number(class_name, generator.c_dim)
     if psi is None:
@@ -139,7 +146,9 @@ def main(
     if output == "sample":
         synthesis["output_seeds"] = seeds
         record["output"] = output
-    write_images(generator, latents, seeds, outdir, record, grid, **synthesis)
+    if sheet and captions:
+        sheet = partial(sheet, captions=captions_of(seeds, captions))
+    write_images(generator, latents, seeds, outdir, record, sheet, **synthesis)
 
 
 def moved(translate, rotate):
@@ -156,23 +165,23 @@ def check_projected(sampler_name, rho, options):
         click.echo("warn: --seeds is ignored when using --projected-w")
 
 
-def write_projected(generator, path, outdir, record, grid, noise_mode):
-    """Write projNN.png of every style in a file, samples.jsonl and, with `grid`, grid.png."""
-    styles, sheet = projected_styles(path, generator), []
+def write_projected(generator, path, outdir, record, sheet, noise_mode):
+    """Write projNN.png of every style in a file, samples.jsonl and, with a `sheet` of images, grid.png."""
+    styles, images = projected_styles(path, generator), []
     for i, image in enumerate(with_progress(rendered(generator, styles, noise_mode), [1] * len(styles), "images")):
         name = f"proj{i:02d}.png"
         save_png(image, outdir / name)
         append_lines(outdir / LINES, [dict(file=name, row=i, **record)])
-        sheet.append(image)
+        images.append(image)
     write_samples(outdir / LINES)
-    if grid:
-        save_png(image_grid(np.stack(sheet)), outdir / "grid.png")
-    click.echo(f"{outdir}: {len(styles)} images" + (", grid.png" if grid else ""))
+    if sheet:
+        save_png(sheet(np.stack(images)), outdir / "grid.png")
+    click.echo(f"{outdir}: {len(styles)} images" + (", grid.png" if sheet else ""))
 
 
-def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **synthesis):
-    """Write seedNNNN.png for every seed, samples.jsonl and, with `grid`, grid.png."""
-    done, sheet = 0, []
+def write_images(generator, latents, seeds, outdir, record, sheet, *, batch, **synthesis):
+    """Write seedNNNN.png for every seed, samples.jsonl and, with a `sheet` of images, grid.png."""
+    done, everything = 0, []
     try:
         sizes = [min(batch, len(seeds) - first) for first in range(0, len(seeds), batch)]
         batches = render(generator, latents, batch=batch, **synthesis)
@@ -183,14 +192,14 @@ def write_images(generator, latents, seeds, outdir, record, grid, *, batch, **sy
                 line = sample_line(name, seeds[done], latents, done, dict(record, batch=len(images)))
                 append_lines(outdir / LINES, [line])
                 done += 1
-            if grid:
-                sheet.append(images)
+            if sheet:
+                everything.append(images)
     finally:
         if done:
             write_samples(outdir / LINES)
-    if grid:
-        save_png(image_grid(np.concatenate(sheet)), outdir / "grid.png")
-    click.echo(f"{outdir}: {done} images" + (", grid.png" if grid else ""))
+    if sheet:
+        save_png(sheet(np.concatenate(everything)), outdir / "grid.png")
+    click.echo(f"{outdir}: {done} images" + (", grid.png" if sheet else ""))
 
 
 def sample_line(name, seed, latents, i, record):

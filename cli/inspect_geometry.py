@@ -6,13 +6,13 @@ import warnings
 
 import click
 
+from cli.command_line import command_line
 from cli.labels import class_number
 from cli.options import MemorySize, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
 from cli.progress import TERMINAL, count_progress
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.util import atomic_output
-from latent_plugins import charts
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.atlas_together import cached_atlas
@@ -23,9 +23,13 @@ from latent_plugins.geometry.report import DECENT, NEED_REAL, NEED_SAMPLER, QUIC
 from latent_plugins.geometry.report.real import real_features
 from latent_plugins.geometry.report.sequential import is_sequential_file, read_sequential
 from latent_plugins.geometry.report.subject import plain
+from latent_plugins.pictures import charts
+from latent_plugins.pictures.report import Report
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.recipe import choose_top_k, settings_for, usable_advice
 from latent_plugins.spaces import canonical_space, check_space, default_space, get_space
+
+LONGEST_FACT = 400  # characters of a fact on the page
 
 
 @click.command()
@@ -146,8 +150,29 @@ def write_report(outdir, subject, sections, report):
         report["complete"] = name == sections[-1]
         with atomic_output(outdir / "report.json") as tmp:
             tmp.write_text(json.dumps(plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_page(outdir, plain(report))
         click.echo(f"{name}: {headline(report['sections'][name])}")
-    click.echo(f"{outdir}: report.json")
+    click.echo(f"{outdir}: report.json, report.html")
+
+
+def write_page(outdir, report):
+    """Write report.html: the command, what was looked at, and every section with its figures."""
+    page = Report(f"Geometry of {report['network']['source']}", command_line())
+    page.facts(report["network"] | report["settings"])
+    for name, section in report["sections"].items():
+        page.heading(name)
+        if section.get("skipped"):
+            page.paragraph(f"Skipped: {section['note']}.")
+            continue
+        page.facts({key: value for key, value in section.items() if key != "figures" and is_short(value)})
+        for figure in section["figures"]:
+            page.picture(outdir / figure)
+    page.save(outdir / "report.html")
+
+
+def is_short(value):
+    """Whether a fact has room in a table; report.json has all of them."""
+    return len(json.dumps(value)) <= LONGEST_FACT
 
 
 def headline(section):

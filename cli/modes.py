@@ -6,30 +6,29 @@ import json
 import click
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from cli.binding import MethodCommand
 from cli.labels import class_number
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
-from cli.polarity_strip import captioned, enlarged, volume_options
+from cli.picture_options import cell_option
+from cli.polarity_strip import volume_options
 from cli.progress import TERMINAL, count_progress
 from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
-from latent_plugins.images import render
 from latent_plugins.metrics.evaluate import check, path_length
 from latent_plugins.metrics.inputs import open_detectors, space_detector
 from latent_plugins.metrics.names import parse_metrics
-from latent_plugins.plotting import image_grid, save_png
+from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary
+from latent_plugins.pictures.contact_sheet import contact_sheet
+from latent_plugins.pictures.files import save_png
+from latent_plugins.pictures.rendering import render
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.recipe import Recipe
 
-COMPARED = 32  # pixels: the side at which images are compared pixel by pixel
-BATCH = 128  # training images at once
-SHORT = dict(pixels="px", features="feat")  # in captions
 EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called, and their rho
 
 
@@ -61,10 +60,11 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
 )
 @volume_options
 @atlas_options
+@cell_option
 @reports_errors
 def main(
     network, device, allow_code, n, outdir, data, prior_samples, detectors, lpips_heads, ppl, paths, space, top_k,
-    atlas_path, psi, cutoff, class_name, **atlas_settings,
+    atlas_path, psi, cutoff, class_name, cell, **atlas_settings,
 ):  # fmt: skip
     """List the most contracted (modes) and the most expanded (anti-modes) candidates of an atlas.
 
@@ -107,12 +107,12 @@ def main(
     pictures = Pictures(generator, psi, cutoff)
     images = {name: pictures(latents) for name, latents in drawn.items()}
     for name in EXTREMES:
-        save_png(image_grid(images[name]), outdir / f"{name}.png")
+        save_png(contact_sheet(images[name], cell=cell), outdir / f"{name}.png")
     if data:
         images["prior"] = pictures(samplers["prior"].draw(range(prior_samples), c.labels(prior_samples)))
-        found = nearest_of(images, dataset, opened["inception"])
+        found = nearest_of(images, dataset, opened["inception"], progress=count_progress)
         for name in EXTREMES:
-            save_png(nearest_figure(images[name], found[name], dataset), outdir / f"nearest-{name}.png")
+            save_png(nearest_figure(images[name], found[name], dataset, cell=cell), outdir / f"nearest-{name}.png")
         figures["nearest"] = {name: {by: summary(near.distances) for by, near in found[name].items()} for name in found}
         figures.update(data=dataset.name, detector=opened["inception"].name)
         report(figures["nearest"])
@@ -172,77 +172,6 @@ class Pictures:
 
     def __call__(self, latents):
         return np.concatenate(list(render(self.generator, latents, batch=self.batch, **self.truncation)))
-
-
-class Nearest:
-    """The nearest of the rows seen so far to each of the queries [Q, D]: `distances` (L2) and `index`, both [Q]."""
-
-    def __init__(self, queries):
-        self.queries = queries
-        self.distances, self.index = torch.full((len(queries),), torch.inf), torch.zeros(len(queries), dtype=torch.long)
-
-    def add(self, rows, first):
-        """Take in rows [n, D], whose numbers start at `first`."""
-        # Plain differences: products would lose the distances of near copies to rounding.
-        found = torch.cdist(self.queries, rows, compute_mode="donot_use_mm_for_euclid_dist")
-        distances, place = (x.cpu() for x in found.min(dim=1))
-        closer = distances < self.distances
-        self.distances[closer], self.index[closer] = distances[closer], place[closer] + first
-
-    def part(self, start, stop):
-        """The queries from start to stop alone."""
-        part = Nearest(self.queries[start:stop])
-        part.distances, part.index = self.distances[start:stop], self.index[start:stop]
-        return part
-
-
-def pixel_rows(images):
-    """uint8 images [N, C, H, W] as rows of pixel values in [0, 255], averaged to COMPARED pixels a side if larger."""
-    images = images.to(torch.float32)
-    return (F.adaptive_avg_pool2d(images, COMPARED) if images.shape[2] > COMPARED else images).flatten(1)
-
-
-@torch.no_grad()
-def nearest_of(images, dataset, detector):
-    """{name: {"pixels": Nearest, "features": Nearest}} in one pass over a data set.
-
-    images: {name: uint8 [N, H, W, C]}. ("Polarity Sampling", Sec. 5.1: whether modes are copies of training images.)
-    """
-    queries = torch.from_numpy(np.concatenate(list(images.values()))).permute(0, 3, 1, 2).to(detector.device)
-    by = dict(pixels=pixel_rows, features=detector)
-    all_of = {key: Nearest(torch.cat([rows(part) for part in queries.split(BATCH)])) for key, rows in by.items()}
-
-    def rounds():
-        first = 0
-        for batch in dataset.batches(range(len(dataset)), batch=BATCH):
-            for key, rows in by.items():
-                all_of[key].add(rows(batch.to(detector.device)), first)
-            first += len(batch)
-            yield len(batch)
-
-    for _ in count_progress(rounds(), len(dataset), "training images"):
-        pass
-    stops = np.cumsum([len(each) for each in images.values()]).tolist()
-    spans = zip(images, [0, *stops], stops)
-    return {name: {key: near.part(*span) for key, near in all_of.items()} for name, *span in spans}
-
-
-def nearest_figure(images, found, dataset):
-    """Generated images [N, H, W, C] and their nearest training images: N columns, three rows, distances below."""
-    rows = [images]
-    for near in found.values():
-        training = np.stack([dataset.image(int(i)) for i in near.index])
-        rows.append(training.transpose(0, 2, 3, 1))
-    columns = [list(near.distances.tolist()) for near in found.values()]
-    texts = ["\n".join(f"{SHORT[key]} {d:.4g}" for key, d in zip(found, pair)) for pair in zip(*columns)]
-    return captioned(image_grid(enlarged(np.concatenate(rows)), columns=len(images)), texts, below=True)
-
-
-def summary(distances):
-    """{"mean", "standard_error"} of distances [N]; no error of a single one."""
-    x = distances.double()
-    error = float(x.std() / len(x) ** 0.5) if len(x) > 1 else None
-    return dict(mean=float(x.mean()), standard_error=error, images=len(x))
 
 
 def report(nearest):

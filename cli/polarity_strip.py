@@ -5,9 +5,6 @@ import json
 import click
 import numpy as np
 import PIL.features
-import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
 import torch
 
 from cli.binding import MethodCommand
@@ -26,21 +23,20 @@ from cli.options import (
     reports_errors,
 )
 from cli.paths import FilePath
+from cli.picture_options import captions_of, captions_option, cell_option
 from cli.progress import TERMINAL, with_progress
 from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
-from latent_plugins.images import render
-from latent_plugins.importance.weights import log_weights, rho_for_json
-from latent_plugins.plotting import image_grid, save_png
-from latent_plugins.randomness import Stream, gumbels
+from latent_plugins.importance.coherent import coherent_choices
+from latent_plugins.importance.weights import rho_for_json
+from latent_plugins.pictures.animations import FORMATS, save_animation
+from latent_plugins.pictures.contact_sheet import contact_sheet
+from latent_plugins.pictures.files import save_png
+from latent_plugins.pictures.rendering import render
+from latent_plugins.pictures.strips import captioned, strip
 from latent_plugins.samplers import Latents
-from latent_plugins.samplers.keys import hashed
 from latent_plugins.samplers.recipe import Recipe
-
-SMALLEST_CELL = 64  # pixels: smaller images are enlarged, so that captions have room
-TEXT_HEIGHT = 14  # pixels of a line of a caption
-FORMATS = {".png": "PNG", ".webp": "WEBP", ".gif": "GIF"}
 
 # Which volumes a command ranks candidates by, where it chooses the sampler itself.
 volume_options = apply_options(
@@ -91,10 +87,12 @@ volume_options = apply_options(
 @volume_options
 @detector_option
 @atlas_options
+@cell_option
+@captions_option
 @reports_errors
 def main(
     network, device, allow_code, seeds, rhos, out, duration, space, top_k, atlas_path, psi, cutoff, class_name,
-    **atlas_settings,
+    cell, captions, **atlas_settings,
 ):  # fmt: skip
     """Show what the polarity rho does to the same seeds: a row a seed, a column a rho.
 
@@ -136,11 +134,10 @@ def main(
         columns.append(np.concatenate(list(pictures)))
     texts = [f"rho {rho:g}" for rho in rhos]
     if out.suffix.lower() == ".png":
-        save_png(strip(columns, texts), out)
+        save_png(strip(columns, texts, captions_of(seeds, captions), cell=cell), out)
     else:
-        save_animation(
-            [captioned(image_grid(enlarged(column)), [text]) for column, text in zip(columns, texts)], out, duration
-        )
+        sheets = [contact_sheet(column, captions_of(seeds, captions), cell=cell) for column in columns]
+        save_animation([captioned(sheet, [text]) for sheet, text in zip(sheets, texts)], out, duration)
     record = dict(network=source, space=described["space"], top_k=described["top_k"], trunc=psi)
     record |= {} if cutoff is None else dict(trunc_cutoff=cutoff)
     record |= {} if label is None else {"class": label}
@@ -157,75 +154,6 @@ def check_out(out):
         raise click.BadParameter(f"{out}: the picture's suffix is one of {', '.join(FORMATS)}")
     if out.suffix.lower() == ".webp" and not PIL.features.check("webp"):
         raise click.ClickException(f"{out}: this build of Pillow writes no WebP; write a .gif")
-
-
-def coherent_choices(volume, rhos, seeds, atlas, label=None):
-    """The candidate of every seed at every ρ: int64 [rhos, seeds], for log-volumes [N] of an atlas.
-
-    Each is a weighted draw by itself, argmax over the candidates of log-weight + Gumbel noise. A seed has noise of its
-    own, which is the same for all ρ, so that its candidate stays until another one overtakes it. (In the order that
-    PolaritySampler draws from, all seeds share one noise: a candidate that enters near the top moves all behind it.)
-    The noise's keys are BLAKE2b hashes of the atlas seed, the class and the seed.
-    """
-    atlas_seed = atlas.settings.seed if atlas.settings else 0
-    choices = np.empty((len(rhos), len(seeds)), dtype=np.int64)
-    weights = [log_weights(volume, rho) for rho in rhos]
-    for column, seed in enumerate(seeds):
-        noise = gumbels(len(volume), seed=hashed(8, "strip", atlas_seed, label, seed), stream=Stream.STRIP)
-        choices[:, column] = [np.argmax(logw + noise) for logw in weights]
-    return choices
-
-
-def strip(columns, texts):
-    """One picture [H, W, C] of columns of uint8 images [seeds, h, w, C], each under its text."""
-    n = len(columns)
-    cells = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
-    return captioned(image_grid(enlarged(cells), columns=n), texts)
-
-
-def enlarged(images):
-    """uint8 images [N, H, W, C], every pixel repeated until they have SMALLEST_CELL pixels or more."""
-    factor = -(-SMALLEST_CELL // images.shape[1])
-    return images.repeat(factor, axis=1).repeat(factor, axis=2)
-
-
-def captioned(picture, texts, below=False):
-    """A uint8 picture [H, W, C] with a row of texts, evenly spaced, above or below it; texts may have several lines.
-
-    A picture narrower than SMALLEST_CELL is enlarged first.
-    """
-    if picture.shape[1] < SMALLEST_CELL:
-        picture = enlarged(picture[None])[0]
-    height = TEXT_HEIGHT * max(text.count("\n") + 1 for text in texts)
-    width = picture.shape[1]
-    bar = PIL.Image.new("L", (width, height), 255)
-    pen, font = PIL.ImageDraw.Draw(bar), PIL.ImageFont.load_default()
-    for i, text in enumerate(texts):
-        for line, words in enumerate(text.split("\n")):
-            pen.text((i * width // len(texts) + 3, line * TEXT_HEIGHT + 1), words, fill=0, font=font)
-    row = np.repeat(np.asarray(bar)[:, :, None], picture.shape[2], axis=2)
-    return np.concatenate([picture, row] if below else [row, picture])
-
-
-def save_animation(frames, path, duration):
-    """Write uint8 pictures [H, W, C] of one size as an endless animation there and back, atomically.
-
-    The format is that of the suffix, .webp (without loss) or .gif. duration: milliseconds of each frame.
-    """
-    pictures = [
-        PIL.Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in there_and_back(frames)
-    ]
-    form = FORMATS[path.suffix.lower()]
-    lossless = dict(lossless=True) if form == "WEBP" else {}
-    with atomic_output(path) as tmp:
-        pictures[0].save(
-            tmp, format=form, save_all=True, append_images=pictures[1:], duration=duration, loop=0, **lossless
-        )
-
-
-def there_and_back(items):
-    """The items, then those between the last and the first in reverse: repeated, they go up and down."""
-    return [*items, *items[-2:0:-1]]
 
 
 if __name__ == "__main__":

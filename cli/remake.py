@@ -9,8 +9,8 @@ import PIL.Image
 from cli.options import Device, IntRanges, allow_code_option, default_device, prepare_folder, reports_errors
 from cli.paths import FilePath
 from cli.progress import TERMINAL
-from latent_plugins.plotting import save_png
-from latent_plugins.remake import remake
+from latent_plugins.pictures.files import save_png
+from latent_plugins.remaking import remake
 from latent_plugins.sample_records import read_lines
 
 

@@ -10,7 +10,8 @@ import click
 import numpy as np
 
 from cli.binding import SamplerCommand
-from cli.evaluation import Run, plan
+from cli.command_line import command_line
+from cli.evaluation import open_run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
@@ -20,10 +21,13 @@ from dnnlib_compat.arguments import is_number
 from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
-from latent_plugins import charts, distributed
+from latent_plugins import distributed
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.metrics.lines import DRAWN, append_line
+from latent_plugins.pictures import charts
+from latent_plugins.pictures.report import Report
 
+PAGE = "report.html"
 AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 
 
@@ -58,7 +62,7 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     if relaunch("cli.sweep", gpus, options["device"]):
         return
     with joined(verbose) as say:
-        run = Run(metrics, settings, outdir=outdir, **options)
+        run = open_run(metrics, settings, outdir=outdir, **options)
         common = identity_of(run, names)
         for setting in settings:
             identity = dict(common, setting=setting.slug)
@@ -101,7 +105,7 @@ def identity_of(run, names):
         metrics=names,
         seeds=list(run.seeds),
         sampler=run.sampler_name,
-        options={key: str(value) for key, value in run.sampler_options.items()},
+        options={key: str(value) for key, value in run.options.items()},
         rendering=run.rendering,
         fresh_atlas=run.fresh_atlas,
     )
@@ -161,7 +165,18 @@ def write_results(outdir):
     writer.writerows(rows)
     with atomic_output(outdir / "sweep.csv") as tmp:
         tmp.write_text(text.getvalue())
-    return draw_charts(rows, outdir) if charts.available() and rows else []
+    drawn = draw_charts(rows, outdir) if charts.available() and rows else []
+    write_page(rows, drawn, outdir)
+    return [*drawn, PAGE]
+
+
+def write_page(rows, drawn, outdir):
+    """Write report.html: the command, the charts and the table."""
+    page = Report(f"Sweep: {', '.join(dict.fromkeys(row['sampler'] for row in rows))}", command_line())
+    for name in drawn:
+        page.picture(outdir / name)
+    page.table(rows)
+    page.save(outdir / PAGE)
 
 
 def draw_charts(rows, outdir):

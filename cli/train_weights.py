@@ -14,7 +14,7 @@ from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
 from dnnlib_compat.util import atomic_output
-from latent_plugins import charts
+from latent_plugins.pictures import charts
 from latent_plugins.reweighting.networks import INPUTS, critic_of
 from latent_plugins.reweighting.presets import PRESETS
 from latent_plugins.reweighting.training import COLUMNS, RESULT, check_checkpoint, steps_done, train

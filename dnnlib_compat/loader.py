@@ -26,13 +26,17 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
 
     Raises NetworkFileError (a ValueError) for a file that cannot be used, ValueError for an unknown name, OSError when
     a file or address cannot be read; each with one line that names the cause.
+
+    >>> G = load_network("mnist32")
+    >>> G.family, G.z_dim, G.img_resolution, G.source
+    ('stylegan2', 64, 32, 'mnist32')
     """
     python = as_python(source)
     if python is not None:
         if key == "D":
             raise NetworkFileError(f"{python[0]}: a function in a Python file makes a generator, not a discriminator")
         network = network_of_python(*python, allow_code)
-        return network.eval().requires_grad_(False).to(device)
+        return ready(network, source, device)
     path = network_file(source)
     with reading(path):
         network = read_network(path, key, allow_code)
@@ -40,6 +44,12 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
             raise NetworkFileError(
                 f"{path}: a {network.family}, not what key {quoted(key)} asks for; discriminators have 'D'"
             )
+    return ready(network, source, device)
+
+
+def ready(network, source, device):
+    """A network for use, which knows where it came from."""
+    network.source = str(source)
     return network.eval().requires_grad_(False).to(device)
 
 

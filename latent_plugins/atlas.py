@@ -40,6 +40,11 @@ class Atlas:
 
     Attributes: `settings` (AtlasSettings, or None for a published `.npz` file), `z_dim`, `top_k` (singular values
     stored), `classes` (tuple or None). Every method takes `label`, a class index, for conditional atlases.
+
+    >>> import tempfile, latent_plugins as lp
+    >>> atlas = lp.Atlas.build(lp.load("mnist32"), tempfile.mkdtemp(), space="style", candidates=20)
+    >>> atlas.spectra().shape, atlas.log_volume(15).shape, atlas.latents([3, 7]).shape
+    ((20, 63), (20,), torch.Size([2, 64]))
     """
 
     def __init__(self, path, tables, *, settings=None, latents=None):

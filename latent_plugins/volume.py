@@ -1,25 +1,50 @@
 """The log-volume of a map at any latent, computed when it is asked for."""
 
+from __future__ import annotations
+
 import torch
 
+from dnnlib_compat.networks.interface import Generator
+from latent_plugins.defaults import default_method, paper_top_k
 from latent_plugins.importance.weights import log_volume
 from latent_plugins.predictor import predictor_inputs
 from latent_plugins.randomness import Stream, integer_key
+from latent_plugins.spaces import get_space
 from latent_plugins.spectrum import spectrum
 
 
 class LogVolume:
-    """Callable z [N, z_dim] → log-volume float64 [N]: what an atlas holds for its candidates, at any latent.
+    """Callable z [N, z_dim] → log-volume Σ log(σ_i + ε) over the top_k singular values, in nats: float64 [N].
 
-    space_map: a SpaceMap; top_k, method, max_memory and `options` as for `spectrum`. Random directions of a method come
-    from `seed` and are the same in every call, so that volumes compare; they are those of an atlas with this seed. NaN
-    marks latents whose spectrum is zero or not finite. `evaluations` counts the latents computed so far.
+    It is what an atlas holds for its candidates, at any latent ("MaGNET", Humayun et al. 2022). network: a Generator,
+    with `space` and the other arguments of `get_space` (c, psi, cutoff, domain, detector, layer), or a SpaceMap as it
+    is. top_k: by default the papers' for the space; method, max_memory and `options` as for `spectrum`; of a Generator
+    the method is by default the cheaper one of exact and subspace. Random directions of a method come from `seed` and
+    are the same in every call, so that volumes compare; they are those of an atlas with this seed. NaN marks latents
+    whose spectrum is zero or not finite. `evaluations` counts the latents computed so far.
 
-    Raises ValueError, when called, for what `spectrum` refuses.
+    Raises ValueError for what `get_space` refuses and, when called, for what `spectrum` refuses.
+
+    >>> import torch, latent_plugins as lp
+    >>> volume = lp.LogVolume(lp.load("mnist32"), space="style", top_k=15)
+    >>> volume(torch.randn(2, 64)).shape
+    (2,)
     """
 
-    def __init__(self, space_map, top_k, method="exact", max_memory=None, *, seed=0, **options):
-        self.space_map, self.top_k, self.method = space_map, top_k, method
+    def __init__(
+        self, network, top_k=None, method=None, max_memory=None, *, space=None, c=None, psi=1, cutoff=None,
+        domain=None, detector=None, layer=None, seed=0, **options,
+    ):  # fmt: skip
+        if isinstance(network, Generator):
+            about = dict(c=c, psi=psi, cutoff=cutoff, domain=domain, detector=detector, layer=layer)
+            space_map = get_space(network, space or "pixel", **about)
+            top_k = top_k or min(paper_top_k(space_map.name, network.family), space_map.max_rank)
+            method = method or default_method(space_map, top_k)
+        else:
+            space_map = network
+            if top_k is None:
+                raise ValueError("a map of its own has no top_k that is usual: give one")
+        self.space_map, self.top_k, self.method = space_map, top_k, method or "exact"
         self.options = dict(max_memory=max_memory, **options)
         self.key = integer_key(0, seed=seed, stream=Stream.PROJECTION)
         self.evaluations = 0

@@ -15,7 +15,7 @@ from splines import SLOPES, SplineGenerator, volume
 
 from dnnlib_compat.detectors import load_detector
 from latent_plugins.atlas import Atlas
-from latent_plugins.attach import SIZES, attach
+from latent_plugins.attaching import SIZES, attach
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.neighbours import unwatched

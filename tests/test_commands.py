@@ -20,7 +20,8 @@ from dnnlib_compat.checksums import write_npy
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.plain_files import write_npz
 from latent_plugins.atlas import Atlas, open_atlas
-from latent_plugins.plotting import image_grid, to_uint8
+from latent_plugins.pictures.contact_sheet import contact_sheet
+from latent_plugins.pictures.files import to_uint8
 
 
 def run(command, *args):
@@ -134,7 +135,7 @@ def test_every_image_has_its_line_and_the_grid_shows_all(tmp_path, network, tiny
     expected = to_uint8(tiny(z, torch.zeros(1, 0)))[0]
     assert picture(out / "seed0010.png").shape == (16, 16)  # grayscale stays grayscale
     assert_same_images(picture(out / "seed0010.png"), expected[:, :, 0])
-    tiles = image_grid(np.stack([picture(out / name)[:, :, None] for name in names]))
+    tiles = contact_sheet(np.stack([picture(out / name)[:, :, None] for name in names]))
     assert np.array_equal(picture(out / "grid.png"), tiles[:, :, 0])
 
 

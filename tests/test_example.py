@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from cli.gen_images import main as gen_images
 from dnnlib_compat.loader import load_network
-from latent_plugins.attach import attach
+from latent_plugins.attaching import attach
 from latent_plugins.samplers import registry
 
 FOLDER = ROOT / "examples" / "nearest_sampler"

@@ -13,7 +13,7 @@ from splines import KNOTS, SLOPES, SplineGenerator
 from test_reweighted_samplers import Handmade, tilted
 
 from latent_plugins.atlas import Atlas
-from latent_plugins.attach import attach
+from latent_plugins.attaching import attach
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.filtered import Filter, FilterSampler
 from latent_plugins.samplers.jbt import JBTFilter, JBTSampler, exact_norms, finite_norms, row_cost

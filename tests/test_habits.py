@@ -15,7 +15,6 @@ from image_zips import random_images, write_zip
 from test_commands import picture, samples
 from test_loader import small_stylegan3
 
-from cli import evaluation
 from cli.build_atlas import main as build_atlas
 from cli.calc_metrics import main as calc_metrics
 from cli.convert import main as convert
@@ -28,7 +27,8 @@ from cli.polarity_strip import main as polarity_strip
 from cli.sweep import main as sweep
 from cli.train_weights import main as train_weights
 from dnnlib_compat.loader import load_network
-from latent_plugins.plotting import to_uint8
+from latent_plugins.metrics import run as metric_run
+from latent_plugins.pictures.files import to_uint8
 
 COMMANDS = [
     build_atlas, calc_metrics, convert, describe, gen_images, inspect_geometry, modes, polarity_strip, sweep,
@@ -115,7 +115,7 @@ def test_a_missing_data_set_is_told_before_a_detector_is_fetched(tmp_path, netwo
     def fetched(*args, **options):
         raise AssertionError("a detector was opened")
 
-    monkeypatch.setattr(evaluation, "open_detectors", fetched)
+    monkeypatch.setattr(metric_run, "open_detectors", fetched)
     result = CliRunner().invoke(calc_metrics, [f"--network={network}", "--metrics=fid50k_full"])
     assert result.exit_code == 1 and "give it with --data=FILE" in result.output
 

@@ -33,7 +33,7 @@ from latent_plugins.geometry.report.latent_classes import BY_CONFIDENCE, BY_REAL
 from latent_plugins.geometry.report.sequential import SequentialGenerator, is_sequential_file, read_sequential
 from latent_plugins.geometry.report.subject import Figure, Section, plain, small_pixels, summary
 from latent_plugins.geometry.smoothing import smoothed
-from latent_plugins.plotting import to_uint8
+from latent_plugins.pictures.files import to_uint8
 from latent_plugins.priors import NormalPrior, SpherePrior, TruncatedNormalPrior
 from latent_plugins.spaces import get_space, to_sphere
 
@@ -105,7 +105,7 @@ def test_a_report_has_all_sections_and_its_figures(whole):
     report, output, outdir = whole
     assert list(report["sections"]) == list(SECTIONS) and report["complete"]
     names = [name for section in report["sections"].values() for name in section.get("figures", [])]
-    assert sorted(os.listdir(outdir)) == sorted([*names, "report.json"])
+    assert sorted(os.listdir(outdir)) == sorted([*names, "report.html", "report.json"])
     for name in names:
         PIL.Image.open(outdir / name).verify()
     for name, section in report["sections"].items():
@@ -167,7 +167,7 @@ def test_without_matplotlib_numbers_and_plain_sheets_are_written(files, tmp_path
     found, output = inspected(tmp_path, f"--network={files / 'tiny.pkl'}", sections)
     warning = [line for line in output.splitlines() if "warning" in line]
     assert len(warning) == 1 and "matplotlib is not installed" in warning[0] and "[geometry]" in warning[0]
-    assert set(os.listdir(tmp_path)) == {"columns.png", "report.json"}
+    assert set(os.listdir(tmp_path)) == {"columns.png", "report.html", "report.json"}
     assert found["sections"]["dimension"]["figures"] == []
 
 
@@ -188,7 +188,7 @@ def test_an_interrupted_report_keeps_what_is_finished(files, tmp_path, monkeypat
             "--sections=entropy,disentanglement",
         )  # fmt: skip
         assert result.exit_code == 1
-        assert os.listdir(tmp_path) == ["report.json"]
+        assert sorted(os.listdir(tmp_path)) == ["report.html", "report.json"]
         found = json.loads((tmp_path / "report.json").read_text())
         assert list(found["sections"]) == ["entropy"] and found["complete"] is False
 

@@ -13,20 +13,23 @@ from conftest import assert_same_images, small_stylegan2, write_network
 from detector_files import write_torchscript
 from image_zips import random_images, write_zip
 
-from cli import modes as modes_module
 from cli.gen_images import main as gen_images
-from cli.modes import Nearest, features_for_lpips, pixel_rows
+from cli.modes import features_for_lpips
 from cli.modes import main as modes
-from cli.polarity_strip import coherent_choices, enlarged, there_and_back
 from cli.polarity_strip import main as polarity_strip
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.loader import load_network
 from latent_plugins.atlas import Atlas
+from latent_plugins.importance.coherent import coherent_choices
 from latent_plugins.importance.resampling import extreme_order
 from latent_plugins.importance.weights import degeneracy, log_weights, rho_for_json
+from latent_plugins.metrics import nearest as nearest_module
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.names import parse_metrics
-from latent_plugins.plotting import image_grid, to_uint8
+from latent_plugins.metrics.nearest import Nearest, pixel_rows
+from latent_plugins.pictures.animations import there_and_back
+from latent_plugins.pictures.contact_sheet import contact_sheet, enlarged
+from latent_plugins.pictures.files import to_uint8
 from latent_plugins.samplers import create_sampler, recipe
 
 LEVEL = 0.001
@@ -156,7 +159,7 @@ def test_the_most_extreme_candidates_are_listed(tmp_path, network, opened, atlas
         assert [line["candidate"] for line in own] == index.tolist()
         assert [line["log_volume"] for line in own] == volume[index].tolist()
         assert [line["rank"] for line in own] == [0, 1, 2, 3, 4]
-        assert_same_images(picture(out / f"{kind}.png"), image_grid(images_of(opened, atlas, index))[:, :, 0])
+        assert_same_images(picture(out / f"{kind}.png"), contact_sheet(images_of(opened, atlas, index))[:, :, 0])
     assert {(line["space"], line["top_k"], line["trunc"]) for line in lines} == {("z:pixel", 6, 1)}
 
 
@@ -242,7 +245,7 @@ def test_features_stand_in_for_lpips(tmp_path):
 
 
 def test_a_network_with_its_own_detector_needs_no_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(modes_module, "BATCH", 20)
+    monkeypatch.setattr(nearest_module, "BATCH", 20)
     data = write_zip(tmp_path / "real.zip", random_images(50, size=32))
     options = ["--space=style", "--candidates=40", "--n=2", f"--data={data}", "--prior-samples=2", "--ppl", "--paths=4"]
     output = run(modes, *options, "--outdir", tmp_path / "out")

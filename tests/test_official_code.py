@@ -17,7 +17,7 @@ from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
-from latent_plugins.attach import attach
+from latent_plugins.attaching import attach
 from latent_plugins.samplers import create_sampler
 
 OFFICIAL = json.loads((GOLDENS / "official-attributes.json").read_text())

@@ -16,7 +16,7 @@ from cli.calc_metrics import main as calc_metrics
 from cli.gen_images import main as gen_images
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from latent_plugins.atlas import Atlas
-from latent_plugins.attach import attach
+from latent_plugins.attaching import attach
 from latent_plugins.priors import BallPrior, BoxPrior
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.filtered import FilterSampler

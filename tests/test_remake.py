@@ -20,7 +20,7 @@ from cli.train_weights import main as train_weights
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from latent_plugins.atlas import Atlas
-from latent_plugins.remake import remake
+from latent_plugins.remaking import remake
 from latent_plugins.sample_records import read_lines
 from latent_plugins.samplers.registry import available_filters, available_samplers
 

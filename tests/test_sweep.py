@@ -15,7 +15,7 @@ from image_zips import random_images, write_zip
 
 from cli import sweep as module
 from cli.sweep import main as sweep
-from latent_plugins import charts
+from latent_plugins.pictures import charts
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dnnlib_compat.util import atomic_output
-from latent_plugins.plotting import image_grid, save_png, to_uint8
+from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.files import save_png, to_uint8
 
 
 def test_a_failed_write_leaves_the_earlier_file_and_no_debris(tmp_path):

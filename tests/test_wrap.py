@@ -21,22 +21,22 @@ from cli.gen_images import main as gen_images
 from cli.paths import Source
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
+from latent_plugins.any_network import wrap
 from latent_plugins.atlas import Atlas
 from latent_plugins.atlas_settings import AtlasError, make_settings
-from latent_plugins.attach import attach
+from latent_plugins.attaching import attach
 from latent_plugins.candidates import candidate_latents
 from latent_plugins.fingerprint import fingerprint
-from latent_plugins.images import render
+from latent_plugins.pictures.rendering import render
 from latent_plugins.priors import BallPrior, BoxPrior, NormalPrior, SpherePrior, TruncatedNormalPrior, prior_of
 from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import get_space, spaces_of
 from latent_plugins.spectrum import spectrum
-from latent_plugins.wrap import wrap
 
 FILE = """
 import torch
 from sibling import SIZE
-from latent_plugins.wrap import wrap
+from latent_plugins.any_network import wrap
 
 
 class Net(torch.nn.Module):

@@ -34,7 +34,8 @@ from dnnlib_compat.plain_files import read_npz
 from latent_plugins.metrics.earth_mover import earth_mover_distance
 from latent_plugins.metrics.fid import frechet_distance
 from latent_plugins.metrics.precision_recall import exact_precision_recall
-from latent_plugins.plotting import as_bytes, image_grid, save_png
+from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.files import as_bytes, save_png
 
 PLAIN = "HGP"
 HELD_OUT = 5000  # training images that calibrate what learned from the others

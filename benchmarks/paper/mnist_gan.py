@@ -25,7 +25,8 @@ from benchmarks.paper.mnist_networks import CNNDiscriminator, CNNGenerator, fold
 from benchmarks.training_data import load_zip
 from dnnlib_compat.plain_files import write_npz
 from dnnlib_compat.util import atomic_output
-from latent_plugins.plotting import image_grid, save_png, to_uint8
+from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.files import save_png, to_uint8
 
 ROOT = Path(__file__).resolve().parents[2]
 PENALTY = 10.0

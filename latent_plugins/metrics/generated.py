@@ -2,9 +2,9 @@
 
 import torch
 
-from latent_plugins.images import checked
 from latent_plugins.noise import seeded_noise
-from latent_plugins.plotting import as_bytes
+from latent_plugins.pictures.files import as_bytes
+from latent_plugins.pictures.rendering import checked
 from latent_plugins.truncation import by_truncation
 
 

@@ -21,6 +21,11 @@ class Latents:
     of it, None without one; log_volume: [N] float64, NaN where unknown, None without any; psi: truncation [N] float64
     that the sampler gives its rows, NaN where it leaves that to the caller, None where it does so everywhere; report:
     {name: figure} of what the draw came to, for records.
+
+    >>> import latent_plugins as lp
+    >>> latents = lp.sampler("prior", lp.load("mnist32")).draw([0, 1])
+    >>> latents.z.shape, latents.c.shape, latents.report
+    (torch.Size([2, 64]), torch.Size([2, 0]), {})
     """
 
     z: torch.Tensor
@@ -57,6 +62,11 @@ class Sampler(abc.ABC):
     summary: half a line for lists of samplers. needs: what the constructor takes besides the generator. Settings: the
     class of what else it takes, by keyword: from it come the commands' options, checks and records. `settings` is the
     Settings of a sampler. truncates: whether the sampler gives its latents a truncation of their own (`Latents.psi`).
+
+    >>> import latent_plugins as lp
+    >>> sampler = lp.sampler("truncated-normal", lp.load("mnist32"), threshold=1.0)
+    >>> sampler.record()
+    {'sampler': 'truncated-normal', 'threshold': 1.0}
     """
 
     name: str

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from dnnlib_compat.loader import load_network
+from dnnlib_compat.pretrained import catalogue
 from latent_plugins.atlas import open_atlas
 from latent_plugins.atlas_build import MIN_SPEARMAN
 from latent_plugins.atlas_settings import PREDICTED, AtlasError, make_settings
@@ -41,9 +42,9 @@ def sampler(
 
     name: one of `samplers()`, or filters and a name, as in `jbt+polarity`. rho: polarity, of the samplers that have
     one. psi, cutoff: truncation of the images, which volumes and filters of images depend on. label: the only class
-    wanted of a conditional generator (None: all). atlas_seed: of the candidates, where an atlas is built; advice: the
-    recommended settings of a catalogue entry, followed where nothing else is said; watch: a Watch that hears of
-    progress.
+    wanted of a conditional generator (None: all). atlas_seed: of the candidates, where an atlas is built; advice:
+    settings that are followed where nothing else is said, by default those that the catalogue recommends; watch: a
+    Watch that hears of progress.
 
     options: settings of the sampler and its filters (`settings_of`); of samplers that choose candidates `atlas` (an
     Atlas or the path of one; None: one is built and cached) with `candidates`, `basis`, `labels`, `min_spearman`;
@@ -59,6 +60,8 @@ def sampler(
     torch.Size([1, 64])
     """
     check_options(name, options, rho)
+    if advice is None:
+        advice = catalogue().get(getattr(generator, "source", None), {}).get("recommended")
     recipe = Recipe(generator, name, options, cutoff=cutoff, label=label, advice=advice, watch=watch)
     return recipe.make(rho, psi, atlas_seed)[0]
 
@@ -76,7 +79,8 @@ class Recipe:
         self, generator, name, options, *, cutoff=None, label=None, advice=None, source=None, needed=1,
         shortage=SHORTAGE, per_sample=0, watch=SILENT,
     ):  # fmt: skip
-        self.generator, self.source, self.name, self.watch = generator, source, name, watch
+        self.generator, self.name, self.watch = generator, name, watch
+        self.source = getattr(generator, "source", None) if source is None else source
         self.options = DEFAULTS | {key: value for key, value in options.items() if value is not None}
         self.filters, self.sampler_class = filters_and_base(name)
         self.advice = usable_advice(generator, advice or {})

@@ -4,10 +4,10 @@ import functools
 
 import torch
 
-from latent_plugins.charts import save_lines
 from latent_plugins.geometry.concentration import ball_share, mixture_likelihood
 from latent_plugins.geometry.report.subject import Figure, Section
 from latent_plugins.metrics.neighbours import kth_neighbour_distances
+from latent_plugins.pictures.charts import save_lines
 
 CLUSTERS = (1, 2, 4, 8, 16)
 AXES = 16

@@ -8,7 +8,8 @@ import torch
 from latent_plugins.geometry.disentanglement import LatentCosines, column_images, latent_cosines
 from latent_plugins.geometry.figures import save_matrix
 from latent_plugins.geometry.report.subject import Figure, Section
-from latent_plugins.plotting import image_grid, save_png, to_uint8
+from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.files import save_png, to_uint8
 
 SHOWN = 16  # columns of the sheet
 NOTE = "cosines between columns of the Jacobian, first-order, at sampled latents; ‖Q − I‖ is the Frobenius norm"

@@ -8,7 +8,8 @@ from latent_plugins.geometry.angularity import neighbour_pairs
 from latent_plugins.geometry.inversion import METHODS, TOLERANCE, invert
 from latent_plugins.geometry.report.disentanglement import in_colours
 from latent_plugins.geometry.report.subject import Figure, Section, summary
-from latent_plugins.plotting import image_grid, save_png, to_uint8
+from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.files import save_png, to_uint8
 
 NEAR = 0.05  # distance of a near start, as a part of the latents' length
 NOTE = (

@@ -1,8 +1,5 @@
-"""Images as files: conversion to 8 bits, PNG, contact sheets."""
+"""Images as files: conversion to 8 bits, PNG."""
 
-import math
-
-import numpy as np
 import PIL.Image
 import torch
 
@@ -17,16 +14,6 @@ def as_bytes(images):
 def to_uint8(images):
     """Float images [N, C, H, W] in [−1, 1] to uint8 arrays [N, H, W, C]."""
     return as_bytes(images).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def image_grid(images, columns=None):
-    """Tile uint8 images [N, H, W, C] row by row into one [rows·H, columns·W, C]; missing cells are black."""
-    n, h, w, c = images.shape
-    columns = columns or math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
-    cells = np.zeros((rows * columns, h, w, c), dtype=np.uint8)
-    cells[:n] = images
-    return cells.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
 
 
 def save_png(image, path):

@@ -11,9 +11,9 @@ import torch
 from dnnlib_compat.loader import load_network
 from latent_plugins.atlas_settings import one_hot
 from latent_plugins.geometry.smoothing import smoothed
-from latent_plugins.images import apply_transform, inverse_transform, render
 from latent_plugins.importance.weights import rho_from_json
-from latent_plugins.projected import projected_styles, rendered
+from latent_plugins.pictures.projected import projected_styles, rendered
+from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render
 from latent_plugins.sample_records import checked
 from latent_plugins.samplers import Latents
 from latent_plugins.samplers.options import options_of
@@ -34,6 +34,11 @@ def remake(lines, *, device="cpu", allow_code=False, watch=SILENT):
 
     Raises ValueError for a line from which something is missing, and whatever opening its network, atlas or weights
     raises.
+
+    >>> line = dict(file="seed0005.png", network="mnist32", sampler="prior", seed=5)
+    >>> [(_, image)] = remake([dict(line, trunc=1, noise_mode="const", batch=16)])
+    >>> image.shape, image.dtype
+    ((32, 32, 1), dtype('uint8'))
     """
     makers = Makers(device, allow_code, watch)
     groups = {}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from latent_plugins.noise import seeded_noise
-from latent_plugins.plotting import to_uint8
+from latent_plugins.pictures.files import to_uint8
 from latent_plugins.truncation import by_truncation
 
 
@@ -20,6 +20,31 @@ def inverse_transform(translate, angle):
     s, c = np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle))
     matrix = np.array([[c, s, translate[0]], [-s, c, translate[1]], [0, 0, 1]])
     return torch.from_numpy(np.linalg.inv(matrix)).float()
+
+
+@torch.no_grad()
+def images(generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=16):
+    """Images float32 [N, C, H, W], nominally in [−1, 1], of Latents, on the CPU.
+
+    psi, cutoff: truncation of the rows that have none of their own; batch: images computed together. Raises ValueError
+    when the network answers with a number that is not finite.
+
+    >>> import latent_plugins as lp
+    >>> G = lp.load("mnist32")
+    >>> lp.images(G, lp.sampler("prior", G).draw(range(2))).shape
+    torch.Size([2, 1, 32, 32])
+    """
+    device = next(generator.parameters()).device
+
+    def made(z, c, psi):
+        return generator(z, c, truncation_psi=psi, truncation_cutoff=cutoff, noise_mode=noise_mode)
+
+    parts = [torch.empty(0, generator.img_channels, generator.img_resolution, generator.img_resolution)]
+    for start in range(0, len(latents.z), batch):
+        rows = slice(start, start + batch)
+        own = None if latents.psi is None else latents.psi[rows]
+        parts.append(by_truncation(own, psi, made, latents.z[rows].to(device), latents.c[rows].to(device)).cpu())
+    return checked(torch.cat(parts))
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from dnnlib_compat.array_archives import open_arrays
-from latent_plugins.images import checked
-from latent_plugins.plotting import to_uint8
+from latent_plugins.pictures.files import to_uint8
+from latent_plugins.pictures.rendering import checked
 
 MOST = 10_000  # styles of one file; the official projector writes one
 
