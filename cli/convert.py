@@ -7,10 +7,8 @@ import torch
 
 from cli.options import allow_code_option, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
-from dnnlib_compat.networks.nvae import readjust_batch_norm
-from dnnlib_compat.plain_files import write_npz, write_safetensors
 
-WRITERS = {".npz": write_npz, ".safetensors": write_safetensors}
+SUFFIXES = (".npz", ".safetensors")
 
 
 @click.command()
@@ -27,7 +25,7 @@ def main(network, out, readjust_bn, psi, allow_code):
     Commands take the file as --network=OUT and compute the same, bit for bit.
     """
     installed = importlib.util.find_spec("safetensors") is not None
-    if out.suffix not in WRITERS:
+    if out.suffix not in SUFFIXES:
         out = out.with_name(out.name + (".safetensors" if installed else ".npz"))
     if out.suffix == ".safetensors" and not installed:
         raise click.ClickException("writing .safetensors needs its package: pip install 'latent-plugins[safetensors]'")
@@ -36,9 +34,18 @@ def main(network, out, readjust_bn, psi, allow_code):
     if readjust_bn:
         if generator.family != "nvae":
             raise click.ClickException(f"--readjust-bn is for NVAE networks, not {generator.family}")
+        from dnnlib_compat.networks.nvae import readjust_batch_norm  # its classes are torch's
+
         generator = readjust_batch_norm(generator, psi=psi, generator=torch.Generator().manual_seed(0))
-    WRITERS[out.suffix](generator, out)
+    write(generator, out)
     click.echo(f"{out}: {generator.family}, {out.stat().st_size} bytes")
+
+
+def write(generator, out):
+    """Write a network in the format of the file's suffix."""
+    from dnnlib_compat.plain_files import write_npz, write_safetensors  # which know all families' classes
+
+    {".npz": write_npz, ".safetensors": write_safetensors}[out.suffix](generator, out)
 
 
 if __name__ == "__main__":

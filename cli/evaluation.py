@@ -11,7 +11,7 @@ from cli.progress import TERMINAL
 from cli.sampling import check_sampler, recipe_options
 from latent_plugins import distributed
 from latent_plugins.metrics.names import parse_metrics
-from latent_plugins.metrics.run import Point, Run
+from latent_plugins.metrics.points import Point
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.options import ATLAS, VOLUME, WEIGHTS, options_of
 from latent_plugins.samplers.registry import filters_and_base
@@ -19,6 +19,8 @@ from latent_plugins.samplers.registry import filters_and_base
 
 def open_run(metrics, points, *, network, device, allow_code, sampler_name, no_cache, outdir, **options):
     """The Run of a command's options."""
+    from latent_plugins.metrics.run import Run  # which needs torch
+
     load = functools.partial(open_network, network, own_device(device), allow_code)
     generator, source, entry = distributed.leader_first(load)
     names = RUN.intersection(options)

@@ -25,7 +25,6 @@ from cli.progress import TERMINAL, with_progress
 from cli.sampling import check_sampler, recipe_options, sampler_choice_options, say_report
 from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
-from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.projected import projected_styles, rendered
@@ -101,14 +100,16 @@ def main(
     gen_images --network=ffhq.pkl --sampler=polarity --rho=-0.5 --space=pixel --atlas=atlas
     """
     check_psi(psi)
-    transform = inverse_transform(translate, rotate)
     sampler_class = check_sampler(sampler_name, rhos=[] if rho is None else [rho], **options)
     if projected_w is not None:
         check_projected(sampler_name, rho, options)
+    transform = inverse_transform(translate, rotate)
     sheet = partial(contact_sheet, cell=cell) if grid else None
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     if smooth not in (None, 1):
+        from latent_plugins.geometry.smoothing import smoothed  # its units are torch's when it is imported
+
         generator = smoothed(generator, smooth)
     if projected_w is not None:
         apply_transform(generator, transform)

@@ -8,7 +8,7 @@ import click
 
 from cli.command_line import command_line
 from cli.labels import class_number
-from cli.options import MemorySize, network_options, open_network, prepare_folder, reports_errors
+from cli.options import MemorySize, chosen_device, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
 from cli.progress import TERMINAL, count_progress
 from dnnlib_compat.detectors import load_detector
@@ -18,11 +18,8 @@ from latent_plugins.atlas_settings import one_hot
 from latent_plugins.atlas_together import cached_atlas
 from latent_plugins.defaults import paper_top_k
 from latent_plugins.fingerprint import fingerprint
-from latent_plugins.geometry.piecewise import is_piecewise_affine
-from latent_plugins.geometry.report import DECENT, NEED_REAL, NEED_SAMPLER, QUICK, SECTIONS, Subject, choose
-from latent_plugins.geometry.report.real import real_features
-from latent_plugins.geometry.report.sequential import is_sequential_file, read_sequential
-from latent_plugins.geometry.report.subject import plain
+from latent_plugins.geometry import report as reports
+from latent_plugins.geometry.report import NEED_REAL, NEED_SAMPLER, SECTIONS, choose, section
 from latent_plugins.pictures import charts
 from latent_plugins.pictures.report import Report
 from latent_plugins.samplers import create_sampler
@@ -73,7 +70,7 @@ def main(
         )
     outdir = prepare_folder(outdir)
     generator, source, entry, sequential = opened(network, device, allow_code)
-    if exact_partition and not (sequential is not None and is_piecewise_affine(sequential)):
+    if exact_partition and not has_exact_partition(sequential):
         raise click.ClickException(
             f"a {generator.family} network is not a Sequential of piecewise affine layers, so its regions are not "
             "known exactly: leave out --exact-partition for a sampled partition"
@@ -82,14 +79,16 @@ def main(
     c = None if label is None else one_hot([label], generator.c_dim)
     space_map = get_space(generator, space, c=c)
     sampler_space = check_space(generator, sampler_space or default_space(generator))
-    sizes = QUICK if quick else DECENT
+    sizes = reports.QUICK if quick else reports.DECENT
     advice = usable_advice(generator, entry.get("recommended", {}))
     top_k = min(paper_top_k(space_map.name, generator.family), space_map.max_rank)
     about = dict(seed=seed, sequential=sequential, max_memory=max_memory, progress=count_progress)
-    subject = Subject(generator, space_map, sizes, top_k, **about)
+    subject = reports.Subject(generator, space_map, sizes, top_k, **about)
     if set(sections) & set(NEED_REAL):
         if "detector" in entry:
-            subject.detector = load_detector(entry["detector"], device=device)
+            subject.detector = load_detector(entry["detector"], device=next(generator.parameters()).device)
+        from latent_plugins.geometry.report.real import real_features
+
         look_up = (generator, subject.detector, data, entry, sizes.real_images)
         subject.real, subject.real_name = real_features(*look_up, progress=count_progress)
     if set(sections) & set(NEED_SAMPLER):
@@ -103,10 +102,19 @@ def main(
     write_report(outdir, subject, sections, dict(network=about, settings=settings))
 
 
+def has_exact_partition(sequential):
+    """Whether a network, or None, is a Sequential of affine layers and piecewise affine units."""
+    from latent_plugins.geometry.piecewise import is_piecewise_affine
+
+    return sequential is not None and is_piecewise_affine(sequential)
+
+
 def opened(network, device, allow_code):
     """(generator, source, catalogue entry or {}, the Sequential that it consists of or None)."""
+    from latent_plugins.geometry.report.sequential import is_sequential_file, read_sequential
+
     if network is not None and is_sequential_file(network):
-        generator = read_sequential(network, device)
+        generator = read_sequential(network, chosen_device(device))
         return generator, network, {}, generator.network
     return *open_network(network, device, allow_code), None
 
@@ -129,6 +137,8 @@ def add_sampler(subject, space, advice, label):
 
 def write_report(outdir, subject, sections, report):
     """Compute the sections one after the other, and write figures and report.json after each."""
+    from latent_plugins.geometry.report.subject import plain
+
     drawing = charts.available()
     if not drawing:
         text = "matplotlib is not installed, its figures are left out: pip install 'latent-plugins[geometry]'"
@@ -137,7 +147,7 @@ def write_report(outdir, subject, sections, report):
     for name in sections:
         start = time.monotonic()
         try:
-            found = SECTIONS[name](subject)
+            found = section(name)(subject)
         except ValueError as error:
             found = None
             report["sections"][name] = dict(skipped=True, note=str(error))
@@ -159,13 +169,13 @@ def write_page(outdir, report):
     """Write report.html: the command, what was looked at, and every section with its figures."""
     page = Report(f"Geometry of {report['network']['source']}", command_line())
     page.facts(report["network"] | report["settings"])
-    for name, section in report["sections"].items():
+    for name, found in report["sections"].items():
         page.heading(name)
-        if section.get("skipped"):
-            page.paragraph(f"Skipped: {section['note']}.")
+        if found.get("skipped"):
+            page.paragraph(f"Skipped: {found['note']}.")
             continue
-        page.facts({key: value for key, value in section.items() if key != "figures" and is_short(value)})
-        for figure in section["figures"]:
+        page.facts({key: value for key, value in found.items() if key != "figures" and is_short(value)})
+        for figure in found["figures"]:
             page.picture(outdir / figure)
     page.save(outdir / "report.html")
 

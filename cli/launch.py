@@ -10,6 +10,7 @@ import sys
 import click
 import torch
 
+from cli.options import chosen_device
 from latent_plugins import distributed
 
 
@@ -23,7 +24,7 @@ def relaunch(module, gpus, device):
     """
     if gpus == 1 or "WORLD_SIZE" in os.environ:
         return False
-    if device.type == "cuda" and torch.cuda.device_count() < gpus:
+    if chosen_device(device).type == "cuda" and torch.cuda.device_count() < gpus:
         raise click.ClickException(f"--gpus={gpus}, but this machine has {torch.cuda.device_count()}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -47,6 +48,7 @@ def run_one(rank, module, arguments, world, port):
 
 def own_device(device):
     """The device of this process: of several with GPUs, each takes the one of its local rank."""
+    device = chosen_device(device)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if several and device.type == "cuda":
         device = torch.device("cuda", distributed.local_rank())

@@ -19,7 +19,6 @@ from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
-from latent_plugins.metrics.evaluate import check, path_length
 from latent_plugins.metrics.inputs import open_detectors, space_detector
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary
@@ -81,11 +80,14 @@ def main(
     options = dict(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
     options["detector"] = space_detector(space, detectors)
     check_sampler("polarity", rhos=[-np.inf], **options)
+    from latent_plugins.metrics.evaluate import check, path_length  # which need torch
+
     prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
     generator.check_psi(psi)
-    opened = open_some(data, ppl, paths, detectors, lpips_heads, entry, device=device, allow_code=allow_code)
+    trust = dict(device=next(generator.parameters()).device, allow_code=allow_code)
+    opened = open_some(data, ppl, paths, detectors, lpips_heads, entry, **trust)
     dataset = data and ImageDataset(data, resolution=generator.img_resolution, channels=generator.img_channels)
     if data:
         opened["inception"].check(FEATURES, dataset.channels, dataset.resolution)

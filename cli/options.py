@@ -112,24 +112,24 @@ class MethodName(click.ParamType):
 
 
 class Device(click.ParamType):
-    """A torch device that exists here."""
+    """The name of a device that exists here, as `chosen_device` takes it."""
 
     name = "device"
 
     def convert(self, value, param, ctx):
-        try:
+        if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", value):
+            self.fail(f"{value!r} is not supported; write cpu, cuda or cuda:1", param, ctx)
+        if value != "cpu":  # only then is torch asked
             device = torch.device(value)
-        except RuntimeError:
-            self.fail(f"{value!r} is not a device; write cpu, cuda or cuda:1", param, ctx)
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            self.fail(f"{value} is not available here ({torch.cuda.device_count()} GPUs found); use cpu", param, ctx)
-        if device.type not in ("cpu", "cuda"):
-            self.fail(f"{value!r} is not supported; write cpu or cuda", param, ctx)
-        return device
+            if (device.index or 0) >= torch.cuda.device_count():
+                found = f"{torch.cuda.device_count()} GPUs found"
+                self.fail(f"{value} is not available here ({found}); use cpu", param, ctx)
+        return value
 
 
-def default_device():
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def chosen_device(name):
+    """The torch.device of a --device; None, where nobody said: a GPU if there is one."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def apply_options(options):
@@ -156,9 +156,7 @@ network_options = apply_options(
             help="Network file, folder, address, short name, or FILE.py:function.  [default: the embedded MNIST "
             "network]",
         ),
-        click.option(
-            "--device", type=Device(), default=default_device, help="cpu, cuda or cuda:N.  [default: a GPU if any]"
-        ),
+        click.option("--device", type=Device(), help="cpu, cuda or cuda:N.  [default: a GPU if any]"),
         allow_code_option,
     ]
 )
@@ -277,7 +275,7 @@ def open_network(network, device, allow_code, say=True):
     source = network or default_name()
     if say:
         click.echo(f'Loading networks from "{source}"...')
-    generator = load_network(source, device=device, allow_code=allow_code)
+    generator = load_network(source, device=chosen_device(device), allow_code=allow_code)
     return generator, source, catalogue().get(source, {})
 
 
@@ -348,8 +346,6 @@ def reports_errors(command):
                 raise failure(one_line(in_options(str(error)))) from None
             except ValueError as error:
                 raise failure(one_line(error)) from None
-            except torch.OutOfMemoryError:
-                raise failure("out of GPU memory: lower --batch or --max-memory") from None
             except MemoryError:
                 raise failure("out of memory: lower --batch or --max-memory") from None
             except BrokenPipeError:
@@ -357,6 +353,8 @@ def reports_errors(command):
             except OSError as error:
                 raise failure(os_message(error)) from None
             except Exception as error:
+                if type(error).__name__ == "OutOfMemoryError":  # torch's
+                    raise failure("out of GPU memory: lower --batch or --max-memory") from None
                 if "not enough memory" in str(error):  # torch's own words on a CPU
                     raise failure("out of memory: lower --batch or --max-memory") from None
                 name = click.get_current_context().info_name

@@ -6,7 +6,7 @@ import click
 import numpy as np
 import PIL.Image
 
-from cli.options import Device, IntRanges, allow_code_option, default_device, prepare_folder, reports_errors
+from cli.options import Device, IntRanges, allow_code_option, chosen_device, prepare_folder, reports_errors
 from cli.paths import FilePath
 from cli.progress import TERMINAL
 from latent_plugins.pictures.files import save_png
@@ -19,7 +19,7 @@ from latent_plugins.sample_records import read_lines
 @click.option("--outdir", type=FilePath(), metavar="DIR", help="Where the images go.")
 @click.option("--check", is_flag=True, help="Compare with the images beside the records, and write none.")
 @click.option("--seeds", type=IntRanges(), help="Only these.  [default: all]")
-@click.option("--device", type=Device(), default=default_device, help="cpu, cuda or cuda:N.  [default: a GPU if any]")
+@click.option("--device", type=Device(), help="cpu, cuda or cuda:N.  [default: a GPU if any]")
 @allow_code_option
 @reports_errors
 def main(samples, outdir, check, seeds, device, allow_code):
@@ -42,7 +42,7 @@ def main(samples, outdir, check, seeds, device, allow_code):
     if outdir is not None:
         prepare_folder(outdir)
     different = []
-    for line, image in remake(lines, device=device, allow_code=allow_code, watch=TERMINAL):
+    for line, image in remake(lines, device=chosen_device(device), allow_code=allow_code, watch=TERMINAL):
         name = file_name(line["file"], samples)
         if outdir is not None:
             save_png(image, outdir / name)

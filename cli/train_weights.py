@@ -14,11 +14,9 @@ from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
 from dnnlib_compat.util import atomic_output
+from latent_plugins import reweighting
 from latent_plugins.pictures import charts
-from latent_plugins.reweighting.networks import INPUTS, critic_of
-from latent_plugins.reweighting.presets import PRESETS
-from latent_plugins.reweighting.training import COLUMNS, RESULT, check_checkpoint, steps_done, train
-from latent_plugins.reweighting.weight_files import load_weights
+from latent_plugins.reweighting.presets import INPUTS, PRESETS
 
 LOG, CHART = "training.csv", "training.png"
 PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
@@ -72,14 +70,14 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     given = {name: value for name, value in numbers.items() if value is not None}
     schedule = dataclasses.replace(PRESETS[preset], **given)
     outdir = prepare_folder(outdir)
-    check_checkpoint(outdir)
+    reweighting.check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)
     steps = steps or schedule.steps
     images = open_data(data, generator)
     critic = own_critic(source) if preset == OWN_CRITIC else None
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
     with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
-        rows = train(
+        rows = reweighting.train(
             generator,
             images,
             schedule,
@@ -90,20 +88,20 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
             snapshot=snapshot,
             critic=critic,
         )
-        first = steps_done(outdir)
+        first = reweighting.steps_done(outdir)
         click.echo(f"{len(images)} images, {steps} steps" + (f", of which {first} are done already" if first else ""))
         try:
             for _ in shown(logged(rows, outdir / LOG, first), first, steps):
                 pass
         finally:
             draw_chart(outdir)
-    summarize(outdir / RESULT, network)
+    summarize(outdir / reweighting.RESULT, network)
 
 
 def own_critic(source):
     """The discriminator in the network's own file as a critic; a click error where there is none of use."""
     try:
-        return critic_of(load_network(source, key="D"))
+        return reweighting.critic_of(load_network(source, key="D"))
     except ValueError as error:
         raise click.ClickException(
             f"--preset={OWN_CRITIC} needs an official file with the network's own discriminator: give another preset, "
@@ -121,11 +119,11 @@ def logged(rows, path, first):
     """Iterate over log rows while they are written to the CSV file `path`, behind those of its `first` steps."""
     kept = [row for row in read_log(path) if row["step"] <= first]
     with atomic_output(path) as tmp, open(tmp, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, reweighting.COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(kept)
     with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, reweighting.COLUMNS, lineterminator="\n")
         for row in rows:
             writer.writerow(row)
             file.flush()
@@ -140,7 +138,7 @@ def read_log(path):
     with open(path, newline="", errors="replace") as file:
         for row in csv.DictReader(file):
             try:
-                rows.append({name: (int if name == "step" else float)(row[name]) for name in COLUMNS})
+                rows.append({name: (int if name == "step" else float)(row[name]) for name in reweighting.COLUMNS})
             except (KeyError, TypeError, ValueError, OverflowError):
                 break
     return rows
@@ -186,7 +184,7 @@ def draw_chart(outdir):
 
 
 def summarize(path, network):
-    found = load_weights(path)
+    found = reweighting.load_weights(path)
     accepted = f"accepts {100 * found.acceptance:.1f} % of the latents with m = {found.m:g}"
     click.echo(f"{path}: E[w] {found.mean_weight:.3f}, {accepted}")
     named = "" if network is None else f" --network={network}"

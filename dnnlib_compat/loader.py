@@ -2,14 +2,12 @@
 
 import os
 
-from dnnlib_compat import checkpoint_networks, formats, stylegan_pickles, tf_networks
-from dnnlib_compat.assemble import assemble
+from dnnlib_compat import formats
 from dnnlib_compat.errors import NetworkFileError, quoted, reading
-from dnnlib_compat.networks.interface import Generator
-from dnnlib_compat.plain_files import read_npz, read_safetensors
 from dnnlib_compat.pretrained import catalogue, locate
 from dnnlib_compat.python_files import network_of_python, python_source
-from dnnlib_compat.unpickle import read_pickle
+
+# The modules that know networks are imported where one is read: their classes are torch's, which takes seconds.
 
 
 def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
@@ -37,6 +35,8 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
             raise NetworkFileError(f"{python[0]}: a function in a Python file makes a generator, not a discriminator")
         network = network_of_python(*python, allow_code)
         return ready(network, source, device)
+    from dnnlib_compat.networks.interface import Generator
+
     path = network_file(source)
     with reading(path):
         network = read_network(path, key, allow_code)
@@ -55,6 +55,10 @@ def ready(network, source, device):
 
 def read_network(path, key, allow_code):
     """The network in a file, on the CPU; the arguments of `load_network`."""
+    from dnnlib_compat import checkpoint_networks
+    from dnnlib_compat.plain_files import read_npz, read_safetensors
+    from dnnlib_compat.unpickle import read_pickle
+
     kind = formats.sniff(path)
     if kind == "npz":
         return read_npz(path)
@@ -74,6 +78,9 @@ def read_network(path, key, allow_code):
 
 def tf_content(path):
     """The content of a TensorFlow pickle, None of any other."""
+    from dnnlib_compat import tf_networks
+    from dnnlib_compat.unpickle import read_pickle
+
     try:
         content = read_pickle(path)
     except NetworkFileError:
@@ -88,6 +95,8 @@ def as_python(source):
 
 def network_file(source):
     """The local file of `source`: of a folder, the one in it that holds the network; of FILE.py:function, FILE.py."""
+    from dnnlib_compat import checkpoint_networks
+
     python = as_python(source)
     if python is not None:
         return python[0]
@@ -99,6 +108,9 @@ def network_file(source):
 
 def from_pickle(content, key, path):
     """The network in the content of a pickle: NVIDIA's PyTorch networks, or their earlier ones of TensorFlow."""
+    from dnnlib_compat import stylegan_pickles, tf_networks
+    from dnnlib_compat.assemble import assemble
+
     if not tf_networks.is_tf_network(content):
         return stylegan_pickles.build_from_record(stylegan_pickles.select_record(content, key, path), path)
     return assemble(*tf_networks.convert(tf_networks.select_tf_network(content, path, key), path), path)
@@ -106,6 +118,8 @@ def from_pickle(content, key, path):
 
 def training_set(source):
     """What an official pickle says of the data set that it was trained on: {"path": …, "xflip": …}; else {}."""
+    from dnnlib_compat.unpickle import read_pickle
+
     if as_python(source) is not None:
         return {}
     path = locate(source)

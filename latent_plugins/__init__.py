@@ -10,8 +10,9 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
 import typing
+
+from latent_plugins.lazy_names import lazy_names
 
 if typing.TYPE_CHECKING:
     from dnnlib_compat.loader import load_network as load
@@ -55,14 +56,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name not in PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, other = PUBLIC[name].partition(":")
-    found = getattr(importlib.import_module(module), other or name)
-    globals()[name] = found
-    return found
-
-
-def __dir__():
-    return sorted({*globals(), *PUBLIC})
+__getattr__, __dir__ = lazy_names(__name__, PUBLIC)

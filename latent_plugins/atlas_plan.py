@@ -5,6 +5,7 @@ import time
 
 import torch
 
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.atlas_build import compute_shard, inputs_of, label_settings
 from latent_plugins.atlas_settings import WITH_BASIS, shard_map, shard_rows
 from latent_plugins.metrics.lines import format_time
@@ -66,7 +67,7 @@ def seconds_per_row(generator, settings, label, most):
         rows = min(most, rows * 4)
 
 
-@torch.no_grad()
+@no_grad
 def planned_memory(generator, settings, label):
     """Bytes that the products and Jacobians of the rows computed together take."""
     space_map = shard_map(generator, settings, label)

@@ -7,7 +7,7 @@ import datetime
 import importlib
 import os
 
-import torch.distributed as dist
+import torch
 
 # One process may compute a figure for long while the others wait for it.
 TIMEOUT = datetime.timedelta(hours=24)
@@ -15,29 +15,29 @@ TIMEOUT = datetime.timedelta(hours=24)
 
 def start():
     """Join the other processes, if torchrun (or whoever sets its variables) started several. Returns (rank, world)."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
         # This module takes the group that there is at its import for a default argument. Imported later (by a first
         # derivative), it would keep the group and its threads beyond `stop`, and a thread that still wants the
         # interpreter at its end aborts the process.
         importlib.import_module("torch.distributed.nn.functional")
-        dist.init_process_group("gloo", timeout=TIMEOUT)
+        torch.distributed.init_process_group("gloo", timeout=TIMEOUT)
     return rank(), world()
 
 
 def stop():
     """Leave the group of processes, if there is one."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def rank():
     """The number of this process, 0 where there is one alone."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
 
 def world():
     """How many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
 
 
 def local_rank():
@@ -50,7 +50,7 @@ def gather(value):
     if world() == 1:
         return [value]
     values = [None] * world()
-    dist.all_gather_object(values, value)
+    torch.distributed.all_gather_object(values, value)
     return values
 
 
@@ -59,7 +59,7 @@ def from_leader(value):
     if world() == 1:
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    torch.distributed.broadcast_object_list(box, src=0)
     return box[0]
 
 

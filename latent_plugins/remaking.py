@@ -10,7 +10,6 @@ import torch
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.atlas_settings import one_hot
-from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.importance.weights import rho_from_json
 from latent_plugins.pictures.projected import projected_styles, rendered
 from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render
@@ -64,6 +63,8 @@ class Makers:
         self.watch.say(f'Loading networks from "{line["network"]}"...')
         generator = self.load(line["network"])
         if line.get("smooth", 1) != 1:
+            from latent_plugins.geometry.smoothing import smoothed
+
             generator = smoothed(generator, line["smooth"])
         return generator
 

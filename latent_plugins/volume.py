@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from dnnlib_compat.networks.interface import Generator
 from latent_plugins.defaults import default_method, paper_top_k
 from latent_plugins.importance.weights import log_volume
 from latent_plugins.predictor import predictor_inputs
@@ -35,7 +34,7 @@ class LogVolume:
         self, network, top_k=None, method=None, max_memory=None, *, space=None, c=None, psi=1, cutoff=None,
         domain=None, detector=None, layer=None, seed=0, **options,
     ):  # fmt: skip
-        if isinstance(network, Generator):
+        if not hasattr(network, "enter"):  # what a SpaceMap has
             about = dict(c=c, psi=psi, cutoff=cutoff, domain=domain, detector=detector, layer=layer)
             space_map = get_space(network, space or "pixel", **about)
             top_k = top_k or min(paper_top_k(space_map.name, network.family), space_map.max_rank)

@@ -16,7 +16,6 @@ from detector_files import write_torchscript
 from family_files import WRITERS, biggan_state, write_biggan, write_biggan_hf, write_nvae
 from image_zips import random_images, write_zip
 
-from cli import convert as convert_module
 from cli.calc_metrics import main as calc_metrics
 from cli.convert import main as convert
 from cli.describe import main as describe
@@ -24,6 +23,7 @@ from cli.describe import short_name
 from cli.gen_images import main as gen_images
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
+from dnnlib_compat.networks import nvae
 from dnnlib_compat.plain_files import write_npz
 from latent_plugins.atlas_settings import make_settings
 from latent_plugins.candidates import candidate_latents
@@ -185,8 +185,8 @@ def test_samples_of_an_output_distribution(tmp_path):
 
 def test_batch_norm_is_readjusted_on_conversion(tmp_path, monkeypatch):
     path = write_nvae(tmp_path)
-    fewer = functools.partial(convert_module.readjust_batch_norm, samples=32)
-    monkeypatch.setattr(convert_module, "readjust_batch_norm", fewer)
+    fewer = functools.partial(nvae.readjust_batch_norm, samples=32)
+    monkeypatch.setattr(nvae, "readjust_batch_norm", fewer)
     run(convert, path, tmp_path / "cold.npz", "--readjust-bn", "--trunc=0.7")
     before, after = load_network(path).state_dict(), load_network(tmp_path / "cold.npz").state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}

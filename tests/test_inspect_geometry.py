@@ -182,7 +182,7 @@ def test_an_interrupted_report_keeps_what_is_finished(files, tmp_path, monkeypat
         return Section(dict(note=""), (Figure("half.png", write),))
 
     for broken in (interrupted, half_a_figure):
-        monkeypatch.setitem(SECTIONS, "disentanglement", broken)
+        monkeypatch.setattr("latent_plugins.geometry.report.disentanglement.disentanglement", broken)
         result = invoke(
             inspect_geometry, "--quick", "--outdir", tmp_path, f"--network={files / 'tiny.pkl'}",
             "--sections=entropy,disentanglement",

@@ -80,9 +80,9 @@ class Moments(Accumulator):
 class Table(Accumulator):
     """All features [limit, F], as float32 or, where the metric rounds them anyway, as float16."""
 
-    def __init__(self, limit, dtype=torch.float32):
+    def __init__(self, limit, dtype=None):
         super().__init__(limit)
-        self.dtype, self.rows = dtype, None
+        self.dtype, self.rows = torch.float32 if dtype is None else dtype, None
 
     def add(self, features):
         """Take rows of a tensor [N, F], as many as are missing."""

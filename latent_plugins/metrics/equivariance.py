@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.metrics import image_transforms
 from latent_plugins.metrics.path_length import fresh_noise, restored
 from latent_plugins.spectrum.precision import full_precision
@@ -34,7 +35,7 @@ def draw_parameters(kind, u, resolution):
     return tuple(shift.tolist())
 
 
-@torch.no_grad()
+@no_grad
 def equivariance_errors(generator, z, c, *, kind, parameters, noise_seed=None):
     """(sum of squared errors, number of values compared) of the images of z [N, z_dim] and c [N, c_dim], as floats.
 

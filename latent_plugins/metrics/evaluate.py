@@ -6,6 +6,7 @@ import time
 import numpy as np
 import torch
 
+from dnnlib_compat.gradients import no_grad
 from latent_plugins import distributed
 from latent_plugins.metrics.accumulators import new_accumulator
 from latent_plugins.metrics.collect import collect, share
@@ -173,7 +174,7 @@ def watched(images, shares, on_images):
         yield batch
 
 
-@torch.no_grad()
+@no_grad
 def width(detector, generator):
     """How many features a detector gives for a generator's images."""
     side = generator.img_resolution
@@ -219,7 +220,7 @@ def noise_key(seed, batch):
     return integer_key(batch, seed=seed, stream=Stream.NOISE_INPUTS, substream=NOISE_OF_PATHS)
 
 
-@torch.no_grad()
+@no_grad
 def path_length(metric, generator, sampler, real, detectors, seed, progress):
     """The perceptual path length between pairs of latents of the sampler."""
     settings = dict(PATH_METRICS[metric.setting])
@@ -241,7 +242,7 @@ def path_length(metric, generator, sampler, real, detectors, seed, progress):
     return trimmed_mean(np.concatenate(found))
 
 
-@torch.no_grad()
+@no_grad
 def equivariance(metric, generator, sampler, real, detectors, seed, progress):
     """The equivariance of the synthesis network in dB: EQ-T, EQ-T_frac or EQ-R."""
     n = metric.samples

@@ -1,14 +1,13 @@
 """Images of a generator for metrics, batch by batch, the same whatever the number of processes."""
 
-import torch
-
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.noise import seeded_noise
 from latent_plugins.pictures.files import as_bytes
 from latent_plugins.pictures.rendering import checked
 from latent_plugins.truncation import by_truncation
 
 
-@torch.no_grad()
+@no_grad
 def generated_batches(generator, latents, shares, *, psi=1, cutoff=None, noise_mode="random", seed=0):
     """Yield uint8 images [n, C, H, W] on the generator's device for the rows `shares` of Latents, as official metrics.
 

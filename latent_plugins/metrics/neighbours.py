@@ -5,6 +5,8 @@ rounding error, and whatever the error could turn is taken from plain difference
 neither on the block size nor on the machine, and equal rows are at distance zero.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 
@@ -273,14 +275,16 @@ def _kth(x, chosen, nearest, k):
     return exact.where(nearest.distances < torch.inf, torch.inf).kthvalue(k, 1).values  # unused places are empty
 
 
-def kth_neighbour_distances(x, k, *, dtype=torch.float32, max_memory=MAX_MEMORY, progress=unwatched):
+def kth_neighbour_distances(x, k, *, dtype=None, max_memory=MAX_MEMORY, progress=unwatched):
     """Distance of every row of x [N, D] to its k-th nearest other row: [N], float32 (float64 for float64 features).
 
-    dtype: what the products are calculated in; it changes the speed, not the result. max_memory: bytes for a block of
-    distances. progress(counts, total, label) wraps the loop over blocks. x must be finite and have more than k rows.
+    dtype: what the products are calculated in, float32 unless told; it changes the speed, not the result. max_memory:
+    bytes for a block of distances. progress(counts, total, label) wraps the loop over blocks. x must be finite and have
+    more than k rows.
     Raises ValueError for features so large that distances overflow. Source: the radii of Kynkäänniemi et al. 2019,
     "Improved Precision and Recall Metric for Assessing Generative Models".
     """
+    dtype = dtype or torch.float32
     (points,) = _frame(x)
     everyone = torch.arange(len(x), device=x.device)
     size = block_size(max_memory, x.shape[1], dtype)
@@ -361,14 +365,13 @@ def _walk(a, b, families, dtype, size):
             yield d2.numel()
 
 
-def ball_memberships(
-    a, b, radii_a, radii_b=None, *, closed, dtype=torch.float32, max_memory=MAX_MEMORY, progress=unwatched
-):
+def ball_memberships(a, b, radii_a, radii_b=None, *, closed, dtype=None, max_memory=MAX_MEMORY, progress=unwatched):
     """Who of b [M, D] is in the balls of radii_a around a [N, D], and the reverse: [Membership, Membership], one walk.
 
     A ball holds what is nearer than its radius and, if `closed`, what is as far. Without radii_b there are no balls
     around b, and only the first Membership. Arguments otherwise as for `kth_neighbour_distances`.
     """
+    dtype = dtype or torch.float32
     sides = _frame(a, b)
     families = [_Balls(sides, axis, r, closed) for axis, r in enumerate((radii_a, radii_b)) if r is not None]
     if any(balls.blurred(dtype) for balls in families):

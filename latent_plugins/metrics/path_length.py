@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.spectrum.precision import full_precision
 
 # Official name: space of the path, where on it (`full`: t uniform in [0, 1]; `end`: t = 0), centre crop (for faces).
@@ -62,7 +63,7 @@ def slerp(a, b, t):
     return F.normalize(angle.cos() * a + angle.sin() * ahead, dim=-1)
 
 
-@torch.no_grad()
+@no_grad
 def path_distances(generator, lpips, z0, z1, t, c, *, space, crop, epsilon=1e-4, noise_seed=None):
     """Squared speed of the paths from z0 to z1 [N, z_dim] at t [N], labels c [N, c_dim]: float32 [N].
 

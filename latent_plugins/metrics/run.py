@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 
@@ -64,21 +63,6 @@ def evaluate(
 def default_batch(generator):
     """Images at once where nobody says: 64, fewer above 128 pixels."""
     return max(1, min(64, 64 * 128**2 // generator.img_resolution**2))
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One point of a sweep. rho is None for samplers without; mix is the share of the sampler."""
-
-    rho: float | None
-    psi: float
-    mix: float
-
-    @property
-    def slug(self):
-        """A name for files."""
-        parts = [] if self.rho is None else [f"rho{self.rho:g}"]
-        return "-".join([*parts, f"trunc{self.psi:g}", f"mix{self.mix:g}"])
 
 
 class Run:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.pictures.files import to_uint8
 from latent_plugins.pictures.rendering import checked
 
@@ -26,7 +27,7 @@ def projected_styles(path, generator):
     return torch.from_numpy(styles.astype(np.float32))
 
 
-@torch.no_grad()
+@no_grad
 def rendered(generator, styles, noise_mode="const"):
     """Yield uint8 images [H, W, C] of styles [N, num_ws, w_dim], one by one as the official command does."""
     device = next(generator.parameters()).device

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import torch
 
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.noise import seeded_noise
 from latent_plugins.pictures.files import to_uint8
 from latent_plugins.truncation import by_truncation
@@ -22,7 +23,7 @@ def inverse_transform(translate, angle):
     return torch.from_numpy(np.linalg.inv(matrix)).float()
 
 
-@torch.no_grad()
+@no_grad
 def images(generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=16):
     """Images float32 [N, C, H, W], nominally in [−1, 1], of Latents, on the CPU.
 
@@ -47,7 +48,7 @@ def images(generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=
     return checked(torch.cat(parts))
 
 
-@torch.no_grad()
+@no_grad
 def render(
     generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=16, output_seeds=None, noise_seeds=None
 ):

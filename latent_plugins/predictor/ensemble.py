@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from dnnlib_compat.gradients import no_grad
+
 MEMBERS, WIDTH, DROPOUT = 4, 192, 0.1
 LOG_VARIANCE_BOUND = 10.0
 
@@ -54,7 +56,7 @@ def train(inputs, targets, *, seed, steps, batch=128, rate=1e-3, decay=1e-2, wat
     return network.requires_grad_(False)
 
 
-@torch.no_grad()
+@no_grad
 def combined(network, inputs):
     """(mean, standard deviation) [N] of the ensemble's mixture at inputs [N, F]."""
     mean, log_variance = network(inputs)

@@ -1,7 +1,14 @@
 """Latent reweighting: a network that gives latents importance weights, its training, its file."""
 
-from latent_plugins.reweighting.presets import PRESETS, Schedule
-from latent_plugins.reweighting.training import WeightsCollapsed, train
-from latent_plugins.reweighting.weight_files import TrainedWeights, WeightsError, load_weights
+from latent_plugins.lazy_names import lazy_names
 
 __all__ = ["PRESETS", "Schedule", "TrainedWeights", "WeightsCollapsed", "WeightsError", "load_weights", "train"]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    dict.fromkeys(["PRESETS", "Schedule"], "latent_plugins.reweighting.presets")
+    | dict.fromkeys(["COLUMNS", "RESULT", "WeightsCollapsed"], "latent_plugins.reweighting.training")
+    | dict.fromkeys(["check_checkpoint", "steps_done", "train"], "latent_plugins.reweighting.training")
+    | dict.fromkeys(["critic_of"], "latent_plugins.reweighting.networks")
+    | dict.fromkeys(["TrainedWeights", "WeightsError", "load_weights"], "latent_plugins.reweighting.weight_files"),
+)

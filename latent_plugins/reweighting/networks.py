@@ -8,8 +8,7 @@ import itertools
 import torch
 
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
-
-INPUTS = ("z", "w")  # what the weight network sees: the latent, or its style
+from latent_plugins.reweighting.presets import INPUTS
 
 
 def default_input(generator):

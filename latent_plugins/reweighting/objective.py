@@ -5,7 +5,6 @@ sup_D E[D(x)] − E_z[w(z) D(G(z))] over 1-Lipschitz D ("Latent reweighting", Is
 """
 
 import torch
-import torch.nn.functional as F
 
 TINY = 1e-12  # keeps the derivative of a norm finite where it vanishes, and means of no weight at all
 
@@ -41,7 +40,7 @@ def hinge_loss(real, fake, w):
 
 
 def logistic_loss(real, fake, w):
-    return F.softplus(-real).mean() + weighted_mean(w, F.softplus(fake))
+    return torch.nn.functional.softplus(-real).mean() + weighted_mean(w, torch.nn.functional.softplus(fake))
 
 
 def wasserstein_loss(real, fake, w):

@@ -5,6 +5,8 @@ import math
 
 from latent_plugins.reweighting.objective import CRITIC_LOSSES
 
+INPUTS = ("z", "w")  # what the weight network sees: the latent, or its style
+
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:

@@ -17,6 +17,7 @@ import torch
 
 from dnnlib_compat.arguments import is_whole
 from dnnlib_compat.errors import quoted, reason
+from dnnlib_compat.gradients import no_grad
 from dnnlib_compat.json_text import parse_json
 from latent_plugins.array_files import read_arrays, read_header, write_arrays
 from latent_plugins.fingerprint import fingerprint, weights_fingerprint
@@ -259,7 +260,7 @@ class Trainer:
             return z, torch.zeros(n, 0)
         return z, self.data.label_batch(torch.randint(len(self.data), (n,), generator=random).numpy())
 
-    @torch.no_grad()
+    @no_grad
     def update_average(self, number):
         # Early on, an average over fewer steps, so that the initial network is soon forgotten.
         keep = min(self.schedule.ema, (1 + number) / (10 + number))
@@ -281,7 +282,7 @@ class Trainer:
             f"for {self.strikes} steps; {remedy}"
         )
 
-    @torch.no_grad()
+    @no_grad
     def finish(self, path):
         """Write the averaged weights, with their mean and acceptance over latents of the prior."""
         random = torch.Generator().manual_seed(random_key(self.seed, 0, MEASURE))

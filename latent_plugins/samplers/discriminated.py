@@ -11,6 +11,7 @@ import time
 import numpy as np
 import torch
 
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.priors import base_measure
 from latent_plugins.randomness import philox, to_uniform, uniforms
 from latent_plugins.samplers.base import Latents, Needs, Sampler, check_labels
@@ -117,7 +118,7 @@ class CriticSampler(Sampler):
         u = uniforms(np.arange(n), self.generator.z_dim, seed=0, stream=self.stream, substream=SETUP)
         return prior_latents(self.generator, u)
 
-    @torch.no_grad()
+    @no_grad
     def _score(self, z):
         """Scores float64 [N] on the CPU of latents z [N, z_dim] on the CPU."""
         parts = [self._critic_score(part.to(self.device)).double().cpu() for part in z.split(self.batch)]

@@ -14,7 +14,6 @@ from latent_plugins.atlas_settings import PREDICTED, AtlasError, make_settings
 from latent_plugins.atlas_together import cached_atlas
 from latent_plugins.defaults import default_candidates, paper_top_k
 from latent_plugins.importance.weights import rho_for_json
-from latent_plugins.reweighting.weight_files import load_weights
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.filtered import FilterSampler
 from latent_plugins.samplers.options import (
@@ -223,7 +222,11 @@ class Recipe:
 
 def opened_weights(weights):
     """TrainedWeights of a path, or what is no path as it is."""
-    return load_weights(weights) if isinstance(weights, str) or hasattr(weights, "__fspath__") else weights
+    if not (isinstance(weights, str) or hasattr(weights, "__fspath__")):
+        return weights
+    from latent_plugins.reweighting.weight_files import load_weights  # its networks' classes are torch's
+
+    return load_weights(weights)
 
 
 def named(thing):

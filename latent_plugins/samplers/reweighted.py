@@ -12,6 +12,7 @@ import time
 import numpy as np
 import torch
 
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.priors import base_measure
 from latent_plugins.randomness import Stream, philox, to_uniform
 from latent_plugins.samplers.base import Latents, Needs, Sampler, check_labels
@@ -130,7 +131,7 @@ class LatentRSSampler(WeightedSampler):
         super().__init__(generator, weights, **options)
         self.m, self.max_tries = checked_bound(self.settings.m, self.weights), self.settings.max_tries
 
-    @torch.no_grad()
+    @no_grad
     def _chances(self, z, c):
         """The probability float64 [N] that each z [N, z_dim] is accepted."""
         return self._weigh(z, c).double().clamp(max=self.m) / self.m

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from dnnlib_compat.gradients import no_grad
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.filtered import Filter
 from latent_plugins.samplers.reweighted import checked_bound
@@ -39,7 +38,7 @@ class WeightFilter(Filter):
         self.m = checked_bound(m, self.weights)
         self.settings = self.Settings(m=m)
 
-    @torch.no_grad()
+    @no_grad
     def accept(self, z, c, u):
         """See Filter.accept."""
         found = self.weights.weights(self.generator, z.to(self.device), c.to(self.device))

@@ -3,33 +3,42 @@
 A section returns facts, plain numbers under names that say what they are, and figures that are yet to be drawn.
 """
 
-from latent_plugins.geometry.report.angularity import angularity
-from latent_plugins.geometry.report.concentration import concentration
-from latent_plugins.geometry.report.dimension import dimension
-from latent_plugins.geometry.report.disentanglement import disentanglement
-from latent_plugins.geometry.report.entropy import entropy
-from latent_plugins.geometry.report.inversion import inversion
-from latent_plugins.geometry.report.latent_classes import latent_classes
-from latent_plugins.geometry.report.lipschitz import lipschitz
-from latent_plugins.geometry.report.partition import partition
-from latent_plugins.geometry.report.subject import DECENT, QUICK, Figure, Section, Subject
+import importlib
 
-SECTIONS = {
-    "partition": partition,
-    "dimension": dimension,
-    "entropy": entropy,
-    "disentanglement": disentanglement,
-    "angularity": angularity,
-    "lipschitz": lipschitz,
-    "inversion": inversion,
-    "latent_classes": latent_classes,
-    "concentration": concentration,
-}
+from latent_plugins.lazy_names import lazy_names
+
+# The sections in their order: each a function of this name in a module of this name.
+SECTIONS = (
+    "partition",
+    "dimension",
+    "entropy",
+    "disentanglement",
+    "angularity",
+    "lipschitz",
+    "inversion",
+    "latent_classes",
+    "concentration",
+)
 # Which sections need MaGNET samples, and which compare with real images, by a classifier where there is one.
 NEED_SAMPLER = ("lipschitz", "concentration")
 NEED_REAL = ("latent_classes", "concentration")
 
-__all__ = ["DECENT", "NEED_REAL", "NEED_SAMPLER", "QUICK", "SECTIONS", "Figure", "Section", "Subject", "choose"]
+__getattr__, __dir__ = lazy_names(
+    __name__, dict.fromkeys(["DECENT", "QUICK", "Figure", "Section", "Subject"], f"{__name__}.subject")
+)
+
+__all__ = [
+    "DECENT",
+    "NEED_REAL",
+    "NEED_SAMPLER",
+    "QUICK",
+    "SECTIONS",
+    "Figure",
+    "Section",
+    "Subject",
+    "choose",
+    "section",
+]
 
 
 def choose(names):
@@ -44,3 +53,8 @@ def choose(names):
         if name not in SECTIONS:
             raise ValueError(f"unknown section {name!r}; known sections: {', '.join(SECTIONS)}")
     return [name for name in SECTIONS if name in wanted]
+
+
+def section(name):
+    """The function of a section: Subject → Section, or None where there is nothing to say."""
+    return getattr(importlib.import_module(f"{__name__}.{name}"), name)

@@ -1,0 +1,63 @@
+"""Heavy packages imported when they are first used, so that help and errors of usage come at once.
+
+(importlib's own LazyLoader does not do: `import torch` in a second module loads what it has put off.)
+"""
+
+import importlib
+import importlib.util
+import sys
+import threading
+import types
+
+HEAVY = ("torch", "scipy.special", "scipy.stats", "scipy.optimize", "scipy.linalg", "requests")
+WITH_CONTENT = ("__path__", "__version__", "__all__")  # names of modules' own that ask for the real one
+
+_lock = threading.RLock()
+
+
+class PutOff(types.ModuleType):
+    """What stands for a package until somebody uses it, and then hands on everything that is asked of it."""
+
+    def __getattr__(self, name):
+        if name.startswith("__") and name not in WITH_CONTENT and not is_loaded(self.__name__):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")  # inspect asks all modules
+        return getattr(real(self.__name__), name)
+
+    def __setattr__(self, name, value):
+        if name.startswith("__"):
+            super().__setattr__(name, value)
+        else:
+            setattr(real(self.__name__), name, value)
+
+    def __delattr__(self, name):
+        delattr(real(self.__name__), name)
+
+    def __dir__(self):
+        return dir(real(self.__name__))
+
+
+def put_off(names=HEAVY):
+    """Let packages be imported at their first use, of those that are installed and that nothing has imported yet."""
+    for name in names:
+        parent, _, child = name.rpartition(".")
+        if name in sys.modules or importlib.util.find_spec(parent or name) is None:
+            continue
+        module = PutOff(name)
+        module.__spec__ = importlib.util.find_spec(name)
+        sys.modules[name] = module
+        if parent:
+            setattr(sys.modules[parent], child, module)
+
+
+def real(name):
+    """The package itself, imported if need be."""
+    with _lock:
+        if not is_loaded(name):
+            del sys.modules[name]
+            importlib.import_module(name)
+        return sys.modules[name]
+
+
+def is_loaded(name):
+    """Whether a package has been imported with its content."""
+    return name in sys.modules and not isinstance(sys.modules[name], PutOff)

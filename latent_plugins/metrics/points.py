@@ -1,0 +1,20 @@
+"""The points of a sweep over settings of a sampler."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One point of a sweep. rho is None for samplers without; mix is the share of the sampler."""
+
+    rho: float | None
+    psi: float
+    mix: float
+
+    @property
+    def slug(self):
+        """A name for files."""
+        parts = [] if self.rho is None else [f"rho{self.rho:g}"]
+        return "-".join([*parts, f"trunc{self.psi:g}", f"mix{self.mix:g}"])

@@ -1,0 +1,94 @@
+"""Help and errors of usage come without torch; the proxies that make it so behave like what they stand for."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
+COMMANDS += ["polarity_strip", "train_weights", "remake"]
+
+# Runs a command in a process of its own, then says which heavy packages came.
+PROBE = """
+import sys
+from importlib import import_module
+main = import_module("cli." + sys.argv[1]).main
+try:
+    main(sys.argv[2:], prog_name=sys.argv[1])
+except SystemExit as end:
+    from cli.lazy_imports import HEAVY, is_loaded
+    print("LOADED", *[name for name in HEAVY if is_loaded(name)])
+    print("STATUS", end.code)
+"""
+
+
+def probe(*arguments):
+    result = subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    *output, loaded, status = result.stdout.splitlines()
+    return output, loaded.split()[1:], status.split()[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_no_torch(command):
+    output, loaded, status = probe(command, "--help")
+    assert output[0].startswith(f"Usage: {command}") and status == "0"
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["gen_images", "--sampler=pcn", "--help"],
+        ["gen_images", "--sampler=nosuch"],
+        ["gen_images", "--sampler=magnet", "--rho=1"],
+        ["gen_images", "--tau=1"],
+        ["gen_images", "--seeds=a"],
+        ["gen_images", "--sampler=simplicial"],
+        ["gen_images", "--device=tpu"],
+        ["gen_images", "--space=nowhere", "--sampler=magnet"],
+        ["build_atlas"],
+        ["build_atlas", "--outdir=a", "--method=exact", "--basis=3"],
+        ["calc_metrics", "--metrics=nosuch"],
+        ["sweep", "--sampler=pcn", "--tau=1"],
+        ["train_weights", "--outdir=a"],
+        ["inspect_geometry", "--outdir=a", "--sections=nosuch"],
+        ["remake"],
+    ],
+)
+def test_errors_of_usage_import_no_torch(arguments):
+    output, loaded, status = probe(*arguments)
+    assert loaded == [] and (status == "0") == ("--help" in arguments)
+
+
+def test_a_package_that_was_put_off_is_the_package():
+    code = """
+import cli, sys
+from cli.lazy_imports import is_loaded
+import torch, scipy.special, inspect
+assert not is_loaded("torch") and not is_loaded("scipy.special")
+inspect.getmodule(sys._getframe(0))  # asks every module for its file
+assert not is_loaded("torch")
+assert torch.ones(2).sum() == 2 and is_loaded("torch")
+import torch as again
+assert again.nn is torch.nn and again.Tensor is torch.Tensor
+from torch.nn import functional
+assert functional is torch.nn.functional
+torch.set_default_dtype(torch.float64)
+assert again.zeros(1).dtype == torch.float64
+assert scipy.special.ndtri(0.5) == 0 and torch.__version__ == again.__version__
+from torch.utils.data import DataLoader
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_threads_may_use_it_first():
+    code = """
+import cli, threading, torch
+found = []
+workers = [threading.Thread(target=lambda: found.append(torch.ones(1).item())) for _ in range(8)]
+[each.start() for each in workers], [each.join() for each in workers]
+assert found == [1.0] * 8
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
