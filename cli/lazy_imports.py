@@ -36,8 +36,38 @@ class PutOff(types.ModuleType):
         return dir(real(self.__name__))
 
 
+class AlreadyThere:
+    """A finder and loader for `import torch.nn` where it is the first use of torch.
+
+    Python asks the package for its path in the middle of that import, which is when the real package comes, and its
+    parts with it: this one then keeps Python from importing the part a second time.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        """The spec of a module that came meanwhile; None of all others."""
+        if name.partition(".")[0] not in _roots or name not in sys.modules or target is not None:
+            return None
+        spec = importlib.util.spec_from_loader(name, self)
+        spec.loader_state = sys.modules[name], sys.modules[name].__spec__
+        return spec
+
+    def create_module(self, spec):
+        """The module that is there."""
+        return spec.loader_state[0]
+
+    def exec_module(self, module):
+        """Nothing is run again; the module keeps its own spec."""
+        module.__spec__ = module.__spec__.loader_state[1]
+
+
+_roots = set()
+
+
 def put_off(names=HEAVY):
     """Let packages be imported at their first use, of those that are installed and that nothing has imported yet."""
+    if not _roots:
+        sys.meta_path.insert(0, AlreadyThere())
+    _roots.update(name.partition(".")[0] for name in names)
     for name in names:
         parent, _, child = name.rpartition(".")
         if name in sys.modules or importlib.util.find_spec(parent or name) is None:

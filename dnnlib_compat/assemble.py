@@ -25,7 +25,9 @@ def empty_network(family, kwargs, path):
     """`family(**kwargs)` without data, after its arguments are checked. Raises NetworkFileError."""
     check_arguments(kwargs, path)
     try:
-        with torch.device("meta"):  # sizes only: no random initialisation that would be overwritten
+        from dnnlib_compat.shapes_only import shapes_only  # whose class is torch's
+
+        with shapes_only():  # no random initialisation that would be overwritten
             return family(**kwargs)
     except Exception as error:  # arguments that fit each other badly fail in many ways
         raise NetworkFileError(

@@ -226,7 +226,9 @@ def vgg16_detector(identity, tensors, path, lpips_heads, device):
 
 def filled(network_class, tensors):
     """A network with these tensors, in evaluation mode, without gradients of its own."""
-    with torch.device("meta"):  # sizes only: no random initialisation that would be overwritten
+    from dnnlib_compat.shapes_only import shapes_only  # whose class is torch's
+
+    with shapes_only():  # no random initialisation that would be overwritten
         network = network_class()
     fill(network, tensors, strict=False)  # the converter has compared the names
     return network.eval().requires_grad_(False)

@@ -83,6 +83,29 @@ from torch.utils.data import DataLoader
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        "from torch.overrides import TorchFunctionMode",
+        "import torch.nn.functional as F",
+        "from torch import nn",
+        "from scipy.stats import norm",
+        "import scipy.special._ufuncs",
+        "from requests.adapters import HTTPAdapter",
+    ],
+)
+def test_a_part_of_a_package_may_be_its_first_use(first):
+    code = f"""
+import cli, sys
+{first}
+import torch, torch.overrides, torch.nn.functional, scipy.stats, requests.adapters
+assert sys.modules["torch.overrides"] is torch.overrides and torch.overrides.__spec__.name == "torch.overrides"
+assert type(torch.overrides.__spec__.loader).__name__ == "SourceFileLoader"
+assert torch.nn.Linear(2, 3)(torch.ones(1, 2)).shape == (1, 3) and scipy.stats.norm.cdf(0) == 0.5
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_threads_may_use_it_first():
     code = """
 import cli, threading, torch

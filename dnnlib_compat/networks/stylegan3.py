@@ -7,8 +7,6 @@ Source: "Alias-Free Generative Adversarial Networks" (Karras et al. 2021). Every
 import math
 
 import numpy as np
-import scipy.signal
-import scipy.special
 import torch
 
 from dnnlib_compat.networks import layers, ops
@@ -21,6 +19,9 @@ def lowpass_filter(numtaps, cutoff, width, fs, radial=False):
 
     cutoff, width and fs (sampling rate) are in cycles per unit length, as in Appendix C of the paper.
     """
+    import scipy.signal  # slow to import, and only these networks want it
+    import scipy.special
+
     if numtaps == 1:
         return None
     if not radial:
