@@ -8,6 +8,7 @@ from dnnlib_compat.assemble import assemble
 from dnnlib_compat.budgets import MAX_JSON
 from dnnlib_compat.checkpoint import read_checkpoint, state_dict_of, without_wrappers
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError, check_regular, reason, shown
+from dnnlib_compat.families import converted
 from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.networks.biggan_files import convert_biggan, convert_biggan_hf, is_biggan, is_biggan_hf
 from dnnlib_compat.networks.dcgan import convert_dcgan, is_dcgan
@@ -95,6 +96,9 @@ def convert(tensors, arguments, path):
         return convert_biggan(tensors, path)
     if is_dcgan(tensors):
         return convert_dcgan(tensors, path)
+    found = converted(tensors, path)
+    if found is not None:
+        return found
     for is_other, what in OTHERS:
         if is_other(set(tensors)):
             raise NetworkFileError(f"{path}: {what}")

@@ -18,7 +18,7 @@ from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.download import cache_folder
 from dnnlib_compat.loader import load_network
 from latent_plugins.metrics import evaluate as evaluation
-from latent_plugins.metrics import generated
+from latent_plugins.metrics import generated, kid
 from latent_plugins.metrics import inputs as metric_inputs
 from latent_plugins.metrics import real as real_module
 from latent_plugins.metrics.accumulators import Moments, Table
@@ -350,13 +350,13 @@ def test_durations_are_written_as_the_official_commands_write_them():
 
 
 def test_finished_metrics_survive_a_run_that_is_killed(world, tmp_path, monkeypatch):
-    original = evaluation.kernel_distance
-    monkeypatch.setattr(evaluation, "kernel_distance", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt()))
+    original = kid.kernel_distance
+    monkeypatch.setattr(kid, "kernel_distance", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt()))
     out = tmp_path / "out"
     args = [*world, "--metrics=fid50_full,kid50_full", f"--outdir={out}"]
     assert CliRunner().invoke(calc_metrics, [*args, "--allow-code"]).exit_code == 1
     assert (out / "metric-fid50_full.jsonl").exists() and not (out / "metric-kid50_full.jsonl").exists()
-    monkeypatch.setattr(evaluation, "kernel_distance", original)
+    monkeypatch.setattr(kid, "kernel_distance", original)
     run(*args)
     assert len((out / "metric-fid50_full.jsonl").read_text().splitlines()) == 2
 

@@ -1,5 +1,6 @@
 """Density and coverage."""
 
+from latent_plugins.metrics.kind import TABLE, Kind
 from latent_plugins.metrics.neighbours import (
     MAX_MEMORY,
     ball_memberships,
@@ -45,3 +46,19 @@ def _share(counts):
 
 def _density(found, k):
     return found.points.double().mean().item() / k
+
+
+class DensityCoverage(Kind):
+    """Density and coverage."""
+
+    name = "dc"
+    detector = "vgg16"
+    storage = TABLE
+    neighbour = 5
+    most_real = 200_000
+
+    @classmethod
+    def figures(cls, metric, real, generated, *, seed, progress):
+        """See Kind.figures."""
+        density, coverage = density_coverage(real.features(), generated.features(), k=metric.k, progress=progress)
+        return {f"{metric.name}_density": density, f"{metric.name}_coverage": coverage}

@@ -10,21 +10,14 @@ from dnnlib_compat.gradients import no_grad
 from latent_plugins import distributed
 from latent_plugins.metrics.accumulators import new_accumulator
 from latent_plugins.metrics.collect import collect, share
-from latent_plugins.metrics.density_coverage import density_coverage
-from latent_plugins.metrics.earth_mover import LARGEST, earth_mover_distance
 from latent_plugins.metrics.equivariance import draw_parameters, equivariance_errors, psnr
-from latent_plugins.metrics.fid import frechet_distance
 from latent_plugins.metrics.generated import generated_batches
-from latent_plugins.metrics.inception_score import inception_score
-from latent_plugins.metrics.kid import kernel_distance
-from latent_plugins.metrics.names import LPIPS
+from latent_plugins.metrics.kind import LPIPS
 from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.metrics.path_length import PATH_METRICS, path_distances, trimmed_mean
-from latent_plugins.metrics.precision_recall import exact_precision_recall, precision_recall
 from latent_plugins.metrics.real import request_of
 from latent_plugins.randomness import Stream, integer_key, uniforms
 
-SPLITS = 10  # of the Inception score
 PATH_BATCH = EQUIVARIANCE_BATCH = 4  # share their noise inputs and their motion: part of the definition
 NOISE_OF_PATHS = 1  # substream of the noise inputs, beside those of images
 
@@ -85,24 +78,17 @@ def check(metric, generator, real, detectors, psi, truncates=False):
         raise ValueError(f"{metric.name} is defined without truncation; compute it with truncation psi 1")
     if metric.kind == "ppl" and not generator.has_styles:
         raise ValueError(f"{metric.name}: path lengths are defined for networks with styles, not {generator.family}")
-    if metric.kind == "is" and metric.samples < SPLITS:
-        raise ValueError(f"{metric.name}: the Inception score has {SPLITS} splits, so it needs {SPLITS} images or more")
     if metric.kind.startswith("eq") and generator.input_transform is None:
         raise ValueError(f"{metric.name}: this network takes no image transforms; the metric is for StyleGAN3")
-    if not metric.needs_real:
+    if metric.of_features is None:
         return
-    count = real.size(request_of(metric, metric.detector, False))
-    if metric.k is not None and min(count, metric.samples) < metric.k + 1:
+    count = real.size(request_of(metric, metric.detector, False)) if metric.needs_real else None
+    if count is not None and metric.k is not None and min(count, metric.samples) < metric.k + 1:
         raise ValueError(
             f"{metric.name} needs at least {metric.k + 1} real and {metric.k + 1} generated images for neighbour "
             f"{metric.k}; there are {count} and {metric.samples}"
         )
-    if metric.kind in ("kid", "fid_unbiased") and min(count, metric.samples) < 2:
-        raise ValueError(f"{metric.name} needs at least 2 real and generated images")
-    if metric.kind == "emd" and metric.samples > LARGEST:
-        raise ValueError(f"{metric.name}: pairing every image with every other is for {LARGEST} images at most")
-    if metric.kind == "emd" and count < metric.samples:
-        raise ValueError(f"{metric.name} pairs {metric.samples} images with as many real ones; there are {count}")
+    metric.of_features.check(metric, count)
 
 
 def feature_figures(
@@ -139,7 +125,8 @@ def feature_figures(
     for metric in metrics:
         figures = None
         if distributed.rank() == 0:
-            figures = feature_figure(metric, statistics.get(requests.get(metric)), kept[metric], seed, progress)
+            known = statistics.get(requests.get(metric))
+            figures = metric.of_features.figures(metric, known, kept[metric], seed=seed, progress=progress)
         yield metric, distributed.from_leader(figures), since(start)
         start = time.time()
 
@@ -191,28 +178,6 @@ def check_covariance(metric, real_images, features):
                 f"{metric.name}: {count} {whose} images give {features} features a singular covariance, which makes "
                 f"the figure depend on that number: take more than {features}, or kid, or --allow-singular"
             )
-
-
-def feature_figure(metric, real, generated, seed, progress):
-    """{official key: figure} of a metric from the accumulators of real (None without) and generated images."""
-    name = metric.name
-    if metric.storage == "moments":
-        ddof = 1 if metric.kind == "fid_unbiased" else 0
-        return {name: frechet_distance(*real.mean_cov(ddof), *generated.mean_cov(ddof))}
-    rows = generated.features()
-    if metric.kind == "is":
-        mean, std = inception_score(rows, SPLITS)
-        return {f"{name}_mean": mean, f"{name}_std": std}
-    if metric.kind == "kid":
-        return {name: kernel_distance(real.features(), rows, seed=seed)}
-    if metric.kind == "emd":
-        return {name: earth_mover_distance(real.features(), rows)}
-    if metric.kind in ("pr", "pr_exact"):
-        shares = precision_recall if metric.kind == "pr" else exact_precision_recall
-        precision, recall = shares(real.features(), rows, k=metric.k, progress=progress)
-        return {f"{name}_precision": precision, f"{name}_recall": recall}
-    density, coverage = density_coverage(real.features(), rows, k=metric.k, progress=progress)
-    return {f"{name}_density": density, f"{name}_coverage": coverage}
 
 
 def noise_key(seed, batch):

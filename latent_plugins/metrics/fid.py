@@ -3,6 +3,8 @@
 import numpy as np
 import scipy.linalg
 
+from latent_plugins.metrics.kind import MOMENTS, Kind
+
 
 def frechet_distance(mean_a, cov_a, mean_b, cov_b):
     """|mean_a − mean_b|² + trace(A + B − 2 (A B)^½) of means [D] and covariances [D, D], in float64.
@@ -32,3 +34,29 @@ def _factor(cov):
     factor = np.empty((len(cov), rank))
     factor[pivots - 1] = np.tril(lower)[:, :rank]
     return factor
+
+
+class Fid(Kind):
+    """Fréchet inception distance, with covariances over N as the official code has them."""
+
+    name = "fid"
+    storage = MOMENTS
+    ddof = 0
+
+    @classmethod
+    def figures(cls, metric, real, generated, *, seed, progress):
+        """See Kind.figures."""
+        return {metric.name: frechet_distance(*real.mean_cov(cls.ddof), *generated.mean_cov(cls.ddof))}
+
+
+class UnbiasedFid(Fid):
+    """The same with covariances over N − 1, as pytorch-fid has it."""
+
+    name = "fid_unbiased"
+    ddof = 1
+
+    @classmethod
+    def check(cls, metric, count):
+        """See Kind.check."""
+        if min(count, metric.samples) < 2:
+            raise ValueError(f"{metric.name} needs at least 2 real and generated images")

@@ -3,6 +3,10 @@
 import numpy as np
 import scipy.special
 
+from latent_plugins.metrics.kind import PROBABILITIES, Kind
+
+SPLITS = 10
+
 
 def inception_score(probabilities, splits=10):
     """(mean, standard deviation) over the splits of exp(mean KL(p(class | image) ‖ p(class))).
@@ -25,3 +29,25 @@ def inception_score(probabilities, splits=10):
         divergence = scipy.special.rel_entr(part, part.mean(axis=0)).sum(axis=1)
         scores.append(np.exp(divergence.mean()))
     return float(np.mean(scores)), float(np.std(scores))
+
+
+class InceptionScore(Kind):
+    """Inception score over SPLITS parts of the images."""
+
+    name = "is"
+    output = PROBABILITIES
+    needs_real = False
+
+    @classmethod
+    def check(cls, metric, count):
+        """See Kind.check."""
+        if metric.samples < SPLITS:
+            raise ValueError(
+                f"{metric.name}: the Inception score has {SPLITS} splits, so it needs {SPLITS} images or more"
+            )
+
+    @classmethod
+    def figures(cls, metric, real, generated, *, seed, progress):
+        """See Kind.figures."""
+        mean, std = inception_score(generated.features(), SPLITS)
+        return {f"{metric.name}_mean": mean, f"{metric.name}_std": std}

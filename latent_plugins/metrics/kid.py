@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 
+from latent_plugins.metrics.kind import TABLE, Kind
+
 # So many subsets are computed in float64 as well, and a rounding error of this share is warned of.
 CHECKED, NOTICEABLE = 4, 0.1
 
@@ -82,3 +84,22 @@ def _kernel(x, y):
     k /= x.shape[1]
     k += 1
     return k**3
+
+
+class Kid(Kind):
+    """Kernel inception distance."""
+
+    name = "kid"
+    storage = TABLE
+    most_real = 1_000_000
+
+    @classmethod
+    def check(cls, metric, count):
+        """See Kind.check."""
+        if min(count, metric.samples) < 2:
+            raise ValueError(f"{metric.name} needs at least 2 real and generated images")
+
+    @classmethod
+    def figures(cls, metric, real, generated, *, seed, progress):
+        """See Kind.figures."""
+        return {metric.name: kernel_distance(real.features(), generated.features(), seed=seed)}

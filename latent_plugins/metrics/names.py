@@ -14,54 +14,34 @@ import dataclasses
 import difflib
 import re
 
-from dnnlib_compat.detectors import FEATURES, LPIPS, PROBABILITIES
+from latent_plugins.metrics.kind import COUNT, HALF_TABLE, LPIPS, MOMENTS, TABLE
+from latent_plugins.metrics.registry import available_kinds
+
+__all__ = ["HALF_TABLE", "MOMENTS", "OFFICIAL_DETECTORS", "TABLE", "Metric", "parse_metric", "parse_metrics"]
 
 # The detectors' parts in the metrics, and the file that the official code uses for each.
 OFFICIAL_DETECTORS = {"inception": "inception-2015-12-05", "vgg16": "vgg16", "lpips": "vgg16"}
-MOMENTS, TABLE, HALF_TABLE = "moments", "table", "half"
-
-COUNT = r"(?P<count>\d+)(?P<thousand>k?)"
-NEIGHBOURS = r"(?P<count>\d+)(?:k(?P<k>\d+))?"
-USUAL_NEIGHBOUR = {"pr": 3, "pr_exact": 3, "dc": 5}
 # From here on a number before the neighbour's k is the count itself, below thousands of images.
 PLAIN_COUNT = 1000
-FULL = r"(?P<full>_full)?"
-PATTERNS = {
-    "fid": rf"fid{COUNT}{FULL}",
-    "fid_unbiased": rf"fid_unbiased{COUNT}{FULL}",
-    "kid": rf"kid{COUNT}{FULL}",
-    "pr": rf"pr{NEIGHBOURS}{FULL}",
-    "pr_exact": rf"pr_exact{NEIGHBOURS}{FULL}",
-    "dc": rf"dc{NEIGHBOURS}{FULL}",
-    "emd": rf"emd{COUNT}{FULL}",
-    "is": rf"is{COUNT}",
+# Metrics that are no function of features: names, and examples of them.
+OTHERS = {
     "ppl": rf"(?P<setting>ppl2_wend|ppl_zfull|ppl_wfull|ppl_zend|ppl_wend)(?:_{COUNT})?",
     "eqt_int": rf"eqt{COUNT}_int",
     "eqt_frac": rf"eqt{COUNT}_frac",
     "eqr": rf"eqr{COUNT}",
 }
-# What a metric is computed from: part of the detector, its output, how the features are kept.
-FEATURE_METRICS = {
-    "fid": ("inception", FEATURES, MOMENTS),
-    "fid_unbiased": ("inception", FEATURES, MOMENTS),
-    "kid": ("inception", FEATURES, TABLE),
-    "pr": ("vgg16", FEATURES, HALF_TABLE),
-    "pr_exact": ("vgg16", FEATURES, HALF_TABLE),
-    "dc": ("vgg16", FEATURES, TABLE),
-    "emd": ("inception", FEATURES, TABLE),
-    "is": ("inception", PROBABILITIES, TABLE),
-}
-# The most real images that the official code takes into the whole-data-set variants.
-MOST_REAL = {"pr": 200_000, "pr_exact": 200_000, "dc": 200_000, "kid": 1_000_000}
-EXAMPLES = ["fid50k_full", "fid50k", "kid50k_full", "kid50k", "pr50k3_full", "pr50k3", "is50k", "ppl2_wend"]
-EXAMPLES += ["ppl_zfull", "ppl_wfull", "ppl_zend", "ppl_wend", "eqt50k_int", "eqt50k_frac", "eqr50k"]
-EXAMPLES += ["dc50k5_full", "dc50k5", "emd5k", "fid_unbiased50k_full", "fid_unbiased50k"]
-EXAMPLES += ["pr_exact50k3_full", "pr_exact50k3"]
+OTHER_EXAMPLES = ["ppl2_wend", "ppl_zfull", "ppl_wfull", "ppl_zend", "ppl_wend", "eqt50k_int", "eqt50k_frac", "eqr50k"]
+
+
+def examples():
+    """Names of metrics of all kinds."""
+    return [*(name for kind in available_kinds().values() for name in kind.examples()), *OTHER_EXAMPLES]
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A parsed name: `kind` (a key of PATTERNS), `samples` to generate, neighbour `k`, `full`, path `setting`."""
+    """A parsed name: `kind` and, where it is computed from features, its class `of_features`; `samples` to generate,
+    neighbour `k`, `full`, path `setting`."""
 
     name: str
     kind: str
@@ -69,55 +49,59 @@ class Metric:
     k: int | None = None
     full: bool = False
     setting: str | None = None
+    of_features: type | None = None
 
     @property
     def detector(self):
         """The key of OFFICIAL_DETECTORS that the metric needs, or None."""
         if self.kind == "ppl":
             return "lpips"
-        return FEATURE_METRICS[self.kind][0] if self.kind in FEATURE_METRICS else None
+        return self.of_features and self.of_features.detector
 
     @property
     def output(self):
         """The detector's output that is needed, or None."""
         if self.kind == "ppl":
             return LPIPS
-        return FEATURE_METRICS[self.kind][1] if self.kind in FEATURE_METRICS else None
+        return self.of_features and self.of_features.output
 
     @property
     def storage(self):
         """How the features are kept: moments, table or half; None for metrics without features."""
-        return FEATURE_METRICS[self.kind][2] if self.kind in FEATURE_METRICS else None
+        return self.of_features and self.of_features.storage
 
     @property
     def needs_real(self):
         """Whether the metric compares with real images."""
-        return self.kind in FEATURE_METRICS and self.kind != "is"
+        return self.of_features is not None and self.of_features.needs_real
 
     @property
     def most_real(self):
         """The largest number of real images that are taken, None for all."""
-        return MOST_REAL.get(self.kind) if self.full else self.samples
+        return self.of_features.most_real if self.full else self.samples
 
 
 def parse_metric(name):
     """The Metric of a name. Raises ValueError for an unknown name, with the nearest known one."""
-    for kind, pattern in PATTERNS.items():
+    kinds = available_kinds()
+    for kind, pattern in ({name: each.pattern() for name, each in kinds.items()} | OTHERS).items():
         match = re.fullmatch(pattern, name)
         if match:
             found = match.groupdict()
             samples = number_of_images(found)
             if samples < 1:
                 raise ValueError(f"{name}: the number of images must be positive")
-            k = int(found["k"]) if found.get("k") else USUAL_NEIGHBOUR.get(kind)
+            of_features = kinds.get(kind)
+            k = int(found["k"]) if found.get("k") else of_features and of_features.neighbour
             if k == 0:
                 raise ValueError(f"{name}: the neighbour is counted from 1, as in {kind}5k3")
-            return Metric(name, kind, samples, k, bool(found.get("full")), found.get("setting"))
+            return Metric(name, kind, samples, k, bool(found.get("full")), found.get("setting"), of_features)
     number = re.search(r"\d+k?", name)
-    known = [example.replace("50k", number[0], 1) if number else example for example in EXAMPLES] + EXAMPLES
+    usual = examples()
+    known = [example.replace("50k", number[0], 1) if number else example for example in usual] + usual
     longer = [example for example in known if example.startswith(name.lower()) and name]
     close = longer or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
-    raise ValueError(f"unknown metric {name!r}; did you mean {close[0]}? Kinds of metrics: {', '.join(EXAMPLES)}")
+    raise ValueError(f"unknown metric {name!r}; did you mean {close[0]}? Kinds of metrics: {', '.join(usual)}")
 
 
 def number_of_images(found):

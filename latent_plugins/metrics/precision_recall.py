@@ -7,6 +7,7 @@ inside the other set's manifold, the union of closed balls that reach the k-th n
 import warnings
 
 from latent_plugins.metrics.half_distances import HalfDistances, squared_lengths
+from latent_plugins.metrics.kind import HALF_TABLE, Kind
 from latent_plugins.metrics.neighbours import (
     MAX_MEMORY,
     ball_memberships,
@@ -75,3 +76,27 @@ def _watch(rounds, progress, total, label):
     for _ in progress(counts(), total, label):
         pass
     return result[0]
+
+
+class PrecisionRecall(Kind):
+    """Precision and recall with the official float16 distances."""
+
+    name = "pr"
+    detector = "vgg16"
+    storage = HALF_TABLE
+    neighbour = 3
+    most_real = 200_000
+    shares = staticmethod(precision_recall)
+
+    @classmethod
+    def figures(cls, metric, real, generated, *, seed, progress):
+        """See Kind.figures."""
+        found = cls.shares(real.features(), generated.features(), k=metric.k, progress=progress)
+        return {f"{metric.name}_precision": found[0], f"{metric.name}_recall": found[1]}
+
+
+class ExactPrecisionRecall(PrecisionRecall):
+    """The same with exact distances."""
+
+    name = "pr_exact"
+    shares = staticmethod(exact_precision_recall)

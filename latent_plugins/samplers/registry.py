@@ -72,7 +72,7 @@ def available(builtin, group):
             kind = group.rpartition(".")[2].removesuffix("s")
             text = f"the {kind} {entry.name!r} of {entry.value} fails to import and is left out ({error})"
             warnings.warn(text, stacklevel=3)
-    return {**found, **builtin}
+    return {**builtin, **found}
 
 
 def filters_and_base(name):

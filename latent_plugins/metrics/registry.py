@@ -1,0 +1,32 @@
+"""Kinds of metrics by name: those of this package, and those that installed packages add."""
+
+import importlib.metadata
+import warnings
+
+from latent_plugins.metrics.density_coverage import DensityCoverage
+from latent_plugins.metrics.earth_mover import EarthMover
+from latent_plugins.metrics.fid import Fid, UnbiasedFid
+from latent_plugins.metrics.inception_score import InceptionScore
+from latent_plugins.metrics.kid import Kid
+from latent_plugins.metrics.kind import Kind
+from latent_plugins.metrics.precision_recall import ExactPrecisionRecall, PrecisionRecall
+
+ENTRY_POINTS = "latent_plugins.metrics"
+BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, DensityCoverage, EarthMover, InceptionScore)
+
+
+def available_kinds():
+    """{name: class} of the built-in kinds of metrics and of those that installed packages add."""
+    builtin, found = {kind.name: kind for kind in BUILTIN}, {}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        if entry.name in builtin:
+            continue
+        try:
+            kind = entry.load()
+            if not (isinstance(kind, type) and issubclass(kind, Kind) and kind.name == entry.name):
+                raise ValueError(f"no Kind of the name {entry.name!r}")
+            found[entry.name] = kind
+        except Exception as error:  # whatever is wrong with somebody else's package, the others work
+            text = f"the metric {entry.name!r} of {entry.value} fails to import and is left out ({error})"
+            warnings.warn(text, stacklevel=3)
+    return {**builtin, **found}
