@@ -1,0 +1,123 @@
+"""Every command that README and docs show is one that the commands take; those that need no files run, shortened."""
+
+import importlib
+import re
+import shlex
+
+import click
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT
+
+COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
+COMMANDS += ["polarity_strip", "train_weights", "remake"]
+PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+# What shortens a command that runs on the embedded network.
+SHORT = {
+    "gen_images": ["--seeds=0-1", "--outdir=out"],
+    "build_atlas": ["--candidates=20", "--outdir=short-atlas"],
+    "calc_metrics": ["--metrics=fid70_full", "--repeats=1"],
+    "sweep": ["--metrics=fid70_full,pr70_full", "--rho=0,0.1", "--trunc=1", "--repeats=1", "--outdir=swept"],
+    "inspect_geometry": ["--quick", "--sections=dimension", "--outdir=geometry"],
+    "modes": ["--n=2", "--outdir=modes"],
+    "polarity_strip": ["--seeds=0-1"],
+    "describe": [],
+}
+CANDIDATES = ("--sampler=magnet", "--sampler=polarity", "+polarity", "sweep", "modes", "polarity_strip")
+SLOW = ("--sampler=pcn", "--sampler=smc", "--space=pixel", "sweep", "calc_metrics")  # half a minute and more, each
+
+
+def shown():
+    """(page, command line) of everything that a page tells to type."""
+    for page in PAGES:
+        for line in (ROOT / page).read_text().splitlines():
+            if line.startswith("    "):
+                for part in line.split("&&"):
+                    words = part.split("  #")[0].strip()
+                    if words.split(" ")[0] in COMMANDS:
+                        yield page, words
+                    elif " -m cli." in words:
+                        yield page, words.split(" -m cli.")[1]
+            for words in re.findall(rf"`((?:{'|'.join(COMMANDS)}) [^`]*)`", line):
+                if "NAME" not in words and "…" not in words:
+                    yield page, words
+
+
+LINES = sorted(set(shown()))
+
+
+def main_of(name):
+    return importlib.import_module(f"cli.{name}").main
+
+
+def test_pages_show_commands():
+    assert len(LINES) > 40 and {line.split()[0] for _, line in LINES} >= set(COMMANDS) - {"describe"}
+
+
+@pytest.mark.parametrize("page, line", LINES)
+def test_commands_of_the_pages_are_taken(page, line):
+    name, *arguments = shlex.split(line)
+    command = main_of(name)
+    needed = {"build_atlas": ["--outdir=a"], "sweep": ["--outdir=a"], "modes": ["--outdir=a"],
+              "inspect_geometry": ["--outdir=a"], "train_weights": ["--data=a", "--outdir=a"],
+              "remake": ["samples.jsonl"], "convert": ["a", "b"]}  # fmt: skip
+    given = [] if any(each.startswith("--outdir") for each in arguments) else needed.get(name, [])
+    if name in ("remake", "convert") and not all(each.startswith("--") for each in arguments):
+        given = []
+    if "--help" in arguments:
+        with pytest.raises(click.exceptions.Exit):
+            command.make_context(name, arguments)
+        return
+    with command.make_context(name, [*arguments, *given]) as context:
+        assert isinstance(context, click.Context)
+
+
+RUNNABLE = [
+    line
+    for _, line in LINES
+    if line.split()[0] in SHORT
+    and not any(
+        word in line
+        for word in (
+            "--network",
+            "--data",
+            "--atlas",
+            "--weights",
+            "--labels",
+            ".pth",
+            ".npz",
+            "FILE",
+            "--base",
+            "--help",
+        )
+    )
+    and not any(slow in line for slow in SLOW)
+]
+
+
+@pytest.mark.parametrize("line", sorted(set(RUNNABLE)))
+def test_commands_on_the_embedded_network_run(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name, *arguments = shlex.split(line)
+    short = list(SHORT[name])
+    if name != "build_atlas" and any(word in line for word in CANDIDATES):
+        short.append("--candidates=120")
+    if name != "describe":
+        short.append("--device=cpu")
+    result = CliRunner().invoke(main_of(name), [*arguments, *short])
+    assert result.exit_code == 0, result.output
+
+
+def test_links_of_the_pages_lead_somewhere():
+    for page in PAGES:
+        folder = (ROOT / page).parent
+        text = (ROOT / page).read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)\)", text):
+            assert target.startswith("http") or (folder / target).exists(), (page, target)
+        headings = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
+        for anchor in re.findall(r"\]\(#([^)\s]+)\)", text):
+            assert anchor in headings, (page, anchor)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 200
