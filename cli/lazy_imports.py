@@ -83,8 +83,13 @@ def real(name):
     """The package itself, imported if need be."""
     with _lock:
         if not is_loaded(name):
-            del sys.modules[name]
-            importlib.import_module(name)
+            stand_in = sys.modules.pop(name, None)
+            try:
+                importlib.import_module(name)
+            except BaseException:  # a damaged installation, or Ctrl-C: the next use is told the same
+                if stand_in is not None:
+                    sys.modules.setdefault(name, stand_in)
+                raise
         return sys.modules[name]
 
 

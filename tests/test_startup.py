@@ -115,3 +115,21 @@ workers = [threading.Thread(target=lambda: found.append(torch.ones(1).item())) f
 assert found == [1.0] * 8
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_damaged_package_is_told_at_every_use(tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart is not there')")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import cli, torch
+for _ in range(2):
+    try:
+        torch.ones
+    except ImportError as error:
+        assert str(error) == "libcudart is not there"
+    else:
+        raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
