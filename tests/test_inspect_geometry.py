@@ -80,7 +80,7 @@ def files(tmp_path_factory):
 
 def prepare(patch, files):
     patch.setenv("DNNLIB_CACHE_DIR", str(files / "cache"))
-    patch.setattr("cli.inspect_geometry.QUICK", SMALL)
+    patch.setattr("latent_plugins.geometry.report.QUICK", SMALL)
 
 
 @pytest.fixture(autouse=True)
