@@ -142,3 +142,28 @@ for _ in range(2):
         raise AssertionError
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_threads_do_not_wait_for_each_other(tmp_path):
+    """Of two packages put off, one wants a module in its import that another thread imports, which uses the other."""
+    files = dict(
+        state="import threading\nin_part, in_first = threading.Event(), threading.Event()",
+        part="import second, state\nstate.in_part.set()\nstate.in_first.wait()\nvalue = second.value",
+        first="import state\nstate.in_first.set()\nimport part\nvalue = part.value",
+        second="value = 1",
+    )
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    code = f"""
+import sys, threading
+sys.path.insert(0, {str(tmp_path)!r})
+from cli.lazy_imports import put_off
+put_off(("first", "second"))
+import first, state
+worker = threading.Thread(target=lambda: __import__("part"))
+worker.start()
+state.in_part.wait()
+assert first.value == 1
+worker.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
