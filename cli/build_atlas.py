@@ -25,6 +25,7 @@ from latent_plugins import distributed
 from latent_plugins.atlas_plan import plan_lines
 from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
 from latent_plugins.atlas_together import build_together
+from latent_plugins.spaces import canonical_space
 
 
 @click.command(cls=MethodCommand)
@@ -73,6 +74,8 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spear
     check_psi(psi)
     check_folder(outdir)
     check_method_options(settings["method"])
+    if settings["space"] is not None:
+        canonical_space(settings["space"])
     if not plan and relaunch("cli.build_atlas", gpus, device):
         return
     with joined(verbose=True):

@@ -6,13 +6,13 @@ import click
 import torch
 
 from cli.options import allow_code_option, open_network, prepare_folder, reports_errors
-from cli.paths import FilePath, Source
+from cli.paths import FilePath, NetworkSource
 
 SUFFIXES = (".npz", ".safetensors")
 
 
 @click.command()
-@click.argument("network", type=Source())
+@click.argument("network", type=NetworkSource())
 @click.argument("out", type=FilePath())
 @click.option("--readjust-bn", is_flag=True, help="NVAE: batch-norm statistics re-adjusted to the temperature --trunc.")
 @click.option("--trunc", "psi", type=float, default=1, show_default=True, help="Temperature for --readjust-bn.")

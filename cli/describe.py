@@ -5,7 +5,7 @@ import json
 import click
 
 from cli.options import allow_code_option, open_network, reports_errors
-from cli.paths import Source
+from cli.paths import NetworkSource
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.loader import network_file
 from latent_plugins.defaults import FAMILY_TOP_K, paper_top_k
@@ -13,7 +13,7 @@ from latent_plugins.spaces import SHORT_NAMES, default_domain, default_space, sp
 
 
 @click.command()
-@click.argument("network", type=Source(), required=False)
+@click.argument("network", type=NetworkSource(), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @allow_code_option
 @reports_errors

@@ -67,7 +67,7 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
 )
 @click.option(
     "--smooth",
-    type=float,
+    type=click.FloatRange(0, 1, min_open=True),
     metavar="BETA",
     help="Soften the ReLUs, between 0 (most) and 1 (not at all): a smooth manifold.  [default: 1]",
 )

@@ -9,7 +9,7 @@ import click
 from cli.command_line import command_line
 from cli.labels import class_number
 from cli.options import MemorySize, chosen_device, network_options, open_network, prepare_folder, reports_errors
-from cli.paths import FilePath, Source
+from cli.paths import DataSource, FilePath
 from cli.progress import TERMINAL, count_progress
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.util import atomic_output
@@ -42,7 +42,7 @@ LONGEST_FACT = 400  # characters of a fact on the page
     "--sampler-space",
     help="Whose volumes the MaGNET samples follow.  [default: style, of networks without styles pixel]",
 )
-@click.option("--data", type=Source(), metavar="ZIP|DIR", help="Real images to compare with.  [default: look up]")
+@click.option("--data", type=DataSource(), metavar="ZIP|DIR", help="Real images to compare with.  [default: look up]")
 @click.option("--exact-partition", is_flag=True, help="Refuse a network whose partition can only be sampled.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all samples.")
 @click.option("--max-memory", type=MemorySize(), metavar="SIZE", help="Bound for the Jacobians.  [default: automatic]")

@@ -80,12 +80,20 @@ def put_off(names=HEAVY):
 
 
 def real(name):
-    """The package itself, imported if need be."""
+    """The package itself, imported if need be.
+
+    Our lock is not held meanwhile: Python's own, one for each module, know how to avoid a deadlock between threads.
+    """
     with _lock:
-        if not is_loaded(name):
+        stand_in = sys.modules.get(name)
+        if isinstance(stand_in, PutOff):
             del sys.modules[name]
-            importlib.import_module(name)
-        return sys.modules[name]
+    try:
+        return importlib.import_module(name)
+    except BaseException:  # a damaged installation, or Ctrl-C: the next use is told the same
+        if isinstance(stand_in, PutOff):
+            sys.modules.setdefault(name, stand_in)
+        raise
 
 
 def is_loaded(name):

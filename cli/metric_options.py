@@ -3,11 +3,13 @@
 import click
 
 from cli.options import Numbers, apply_options, cutoff_option, gpus_option
-from cli.paths import Source
+from cli.paths import DataSource, Source
 
 evaluation_options = apply_options(
     [
-        click.option("--data", type=Source(), metavar="ZIP|DIR", help="Data set to compare with.  [default: look up]"),
+        click.option(
+            "--data", type=DataSource(), metavar="ZIP|DIR", help="Data set to compare with.  [default: look up]"
+        ),
         click.option(
             "--mirror",
             type=bool,

@@ -10,7 +10,7 @@ import torch
 from cli.binding import MethodCommand
 from cli.labels import class_number
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
-from cli.paths import FilePath, Source
+from cli.paths import DataSource, FilePath, Source
 from cli.picture_options import cell_option
 from cli.polarity_strip import volume_options
 from cli.progress import TERMINAL, count_progress
@@ -35,7 +35,9 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
 @network_options
 @click.option("--n", type=click.IntRange(min=1), default=8, show_default=True, help="Images of either kind.")
 @click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where images and modes.jsonl go.")
-@click.option("--data", type=Source(), metavar="ZIP|DIR", help="The training images: find those nearest to each image.")
+@click.option(
+    "--data", type=DataSource(), metavar="ZIP|DIR", help="The training images: find those nearest to each image."
+)
 @click.option(
     "--prior-samples",
     type=click.IntRange(min=2),

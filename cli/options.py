@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import torch
 
-from cli.paths import Source
+from cli.paths import NetworkSource, Source
 from cli.streams import prepare_streams, reader_has_left
 from dnnlib_compat.budgets import MAX_NUMBERS
 from dnnlib_compat.errors import escaped, what
@@ -24,7 +24,7 @@ from latent_plugins.methods import method_names
 from latent_plugins.spectrum.precision import PRECISIONS
 from latent_plugins.watching import ArgumentError
 
-CHECKED = ("psi", "psis", "translate", "smooth", "rhos")  # in words of their own
+CHECKED = ("psi", "psis", "translate", "rhos")  # in words of their own
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no more
 
 
@@ -151,7 +151,7 @@ network_options = apply_options(
     [
         click.option(
             "--network",
-            type=Source(),
+            type=NetworkSource(),
             metavar="FILE|URL|NAME",
             help="Network file, folder, address, short name, or FILE.py:function.  [default: the embedded MNIST "
             "network]",

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import click
 
+from dnnlib_compat.errors import escaped
+from dnnlib_compat.loader import check_source
+
 
 class FilePath(click.ParamType):
     """A file or folder, as a Path."""
@@ -27,3 +30,25 @@ class Source(click.ParamType):
         if mark and part.isidentifier() and path.startswith("~"):
             return part + mark + os.path.expanduser(path)
         return os.path.expanduser(value)
+
+
+class NetworkSource(Source):
+    """A network that there is: what names nothing is told at once, and not after torch is there to open it."""
+
+    def convert(self, value, param, ctx):
+        source = super().convert(value, param, ctx)
+        try:
+            check_source(source)
+        except (ValueError, FileNotFoundError) as error:
+            self.fail(escaped(str(error)), param, ctx)
+        return source
+
+
+class DataSource(Source):
+    """A data set that there is."""
+
+    def convert(self, value, param, ctx):
+        source = super().convert(value, param, ctx)
+        if not os.path.exists(source):
+            self.fail(escaped(f"{source}: no such file or folder; check the path"), param, ctx)
+        return source

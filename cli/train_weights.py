@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from cli.options import network_options, open_network, prepare_folder, reports_errors
-from cli.paths import FilePath, Source
+from cli.paths import DataSource, FilePath
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
@@ -31,7 +31,7 @@ def number_of(name, help):
 
 @click.command()
 @network_options
-@click.option("--data", type=Source(), required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
+@click.option("--data", type=DataSource(), required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
 @click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where weights, log and checkpoint go.")
 @click.option(
     "--preset",

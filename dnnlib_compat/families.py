@@ -5,10 +5,10 @@ subclass of Generator (mostly of LatentGenerator) whose constructor takes its `i
 then know its files; with `recognises` and `convert` it also has published files of its own, see `converted`.
 """
 
-import importlib.metadata
 import warnings
 from collections.abc import Mapping
 
+from dnnlib_compat.installed import entry_points
 from dnnlib_compat.networks.biggan import BigGANGenerator
 from dnnlib_compat.networks.biggan_deep import BigGANDeepGenerator, BigGANDeepHFGenerator
 from dnnlib_compat.networks.dcgan import DCGANGenerator
@@ -40,7 +40,7 @@ class Families(Mapping):
 
     def added(self):
         """{name: entry point} of installed packages, without names that are taken."""
-        found = importlib.metadata.entry_points(group=ENTRY_POINTS)
+        found = entry_points(ENTRY_POINTS)
         return {entry.name: entry for entry in found if entry.name not in self._builtin}
 
     def __getitem__(self, name):

@@ -4,8 +4,8 @@ import os
 
 from dnnlib_compat import formats
 from dnnlib_compat.errors import NetworkFileError, quoted, reading
-from dnnlib_compat.pretrained import catalogue, locate
-from dnnlib_compat.python_files import network_of_python, python_source
+from dnnlib_compat.pretrained import catalogue, locate, resolve
+from dnnlib_compat.python_files import check_there, network_of_python, python_source
 
 # The modules that know networks are imported where one is read: their classes are torch's, which takes seconds.
 
@@ -86,6 +86,15 @@ def tf_content(path):
     except NetworkFileError:
         return None  # what is wrong shows when it is read for good
     return content if tf_networks.is_tf_network(content) else None
+
+
+def check_source(source):
+    """Raise what `load_network` raises of a source that names nothing; nothing is opened or downloaded."""
+    python = as_python(source)
+    if python is None:
+        resolve(source)
+    else:
+        check_there(python[0])
 
 
 def as_python(source):

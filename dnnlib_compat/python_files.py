@@ -41,6 +41,12 @@ def python_source(source):
     )
 
 
+def check_there(path):
+    """Raise FileNotFoundError where there is no such file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; check the path")
+
+
 def network_of_python(path, function, allow_code):
     """The Generator that a function in a Python file returns, or wraps what it returns.
 
@@ -49,8 +55,7 @@ def network_of_python(path, function, allow_code):
     line, without `allow_code` and for whatever goes wrong in the code (whose exception is the cause); OSError where
     there is no such file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; check the path")
+    check_there(path)
     if not allow_code:
         raise NetworkFileError(f"{path}: Python code, which runs with your rights; if you trust it, give --allow-code")
     click.secho(

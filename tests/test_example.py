@@ -38,9 +38,6 @@ def lines(folder):
 def installed(monkeypatch):
     """Function of an example's name: its entry points are there, as if it were installed; returns its module."""
     groups, real = {}, importlib.metadata.entry_points
-    monkeypatch.setattr(
-        importlib.metadata, "entry_points", lambda *, group: [*real(group=group), *groups.get(group, [])]
-    )
     monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))  # what is found is remembered
 
     def install(name):
@@ -53,6 +50,10 @@ def installed(monkeypatch):
         spec.loader.exec_module(found)
         monkeypatch.setitem(sys.modules, module, found)
         groups.setdefault(group, []).append(importlib.metadata.EntryPoint(entry, f"{module}:{attribute}", group))
+        # A function of its own for each example: what one has answered is remembered.
+        monkeypatch.setattr(
+            importlib.metadata, "entry_points", lambda *, group: [*real(group=group), *groups.get(group, [])]
+        )
         return found
 
     return install

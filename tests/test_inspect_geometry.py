@@ -80,7 +80,7 @@ def files(tmp_path_factory):
 
 def prepare(patch, files):
     patch.setenv("DNNLIB_CACHE_DIR", str(files / "cache"))
-    patch.setattr("cli.inspect_geometry.QUICK", SMALL)
+    patch.setattr("latent_plugins.geometry.report.QUICK", SMALL)
 
 
 @pytest.fixture(autouse=True)
@@ -472,4 +472,5 @@ def test_a_smoothed_network_has_an_atlas_of_its_own(files, tmp_path):
 @pytest.mark.parametrize("beta", ["0", "2", "nan", "-1"])
 def test_bad_smoothing(files, tmp_path, beta):
     result = invoke(gen_images, f"--network={files / 'tiny.pkl'}", "--outdir", tmp_path, f"--smooth={beta}")
-    assert result.exit_code == 1 and "beta must be above 0 and at most 1" in result.output
+    message = "smooth must be a finite number" if beta == "nan" else "is not in the range 0<x<=1"
+    assert result.exit_code == 2 and message in result.output

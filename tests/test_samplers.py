@@ -1,5 +1,6 @@
 """Samplers and weights: seeds mean latents, draws are honest about their weights."""
 
+import importlib.metadata
 import warnings
 
 import numpy as np
@@ -12,7 +13,7 @@ from latent_plugins.atlas import Atlas
 from latent_plugins.atlas_settings import AtlasError
 from latent_plugins.importance.resampling import gumbel_order, inverse_cdf
 from latent_plugins.importance.weights import degeneracy, log_weights
-from latent_plugins.samplers import available_samplers, create_sampler, registry
+from latent_plugins.samplers import available_samplers, create_sampler
 from latent_plugins.samplers import base as base_module
 
 
@@ -180,7 +181,7 @@ def test_third_parties_add_samplers_by_entry_points(monkeypatch, tiny):
             raise ImportError("no module named their_package")
 
     builtin = set(available_samplers())
-    monkeypatch.setattr(registry.importlib.metadata, "entry_points", lambda group: [Broken(), Entry()])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [Broken(), Entry()])
     with pytest.warns(
         UserWarning, match=r"'broken' of their_package:Sampler fails to import and is left out \(no module"
     ):

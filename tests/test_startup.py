@@ -48,12 +48,21 @@ def test_help_imports_no_torch(command):
         ["gen_images", "--sampler=simplicial"],
         ["gen_images", "--device=tpu"],
         ["gen_images", "--space=nowhere", "--sampler=magnet"],
+        ["gen_images", "--network=nosuch"],
+        ["gen_images", "--network=nosuch.py:make"],
+        ["gen_images", "--smooth=7"],
         ["build_atlas"],
+        ["build_atlas", "--outdir=a", "--space=nowhere"],
         ["build_atlas", "--outdir=a", "--method=exact", "--basis=3"],
         ["calc_metrics", "--metrics=nosuch"],
         ["sweep", "--sampler=pcn", "--tau=1"],
         ["train_weights", "--outdir=a"],
         ["inspect_geometry", "--outdir=a", "--sections=nosuch"],
+        ["modes", "--outdir=a", "--data=nowhere.zip"],
+        ["polarity_strip", "--network=nosuch"],
+        ["describe", "nosuch"],
+        ["convert", "nosuch"],
+        ["convert"],
         ["remake"],
     ],
 )
@@ -115,3 +124,46 @@ workers = [threading.Thread(target=lambda: found.append(torch.ones(1).item())) f
 assert found == [1.0] * 8
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_damaged_package_is_told_at_every_use(tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('libcudart is not there')")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import cli, torch
+for _ in range(2):
+    try:
+        torch.ones
+    except ImportError as error:
+        assert str(error) == "libcudart is not there"
+    else:
+        raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_threads_do_not_wait_for_each_other(tmp_path):
+    """Of two packages put off, one wants a module in its import that another thread imports, which uses the other."""
+    files = dict(
+        state="import threading\nin_part, in_first = threading.Event(), threading.Event()",
+        part="import second, state\nstate.in_part.set()\nstate.in_first.wait()\nvalue = second.value",
+        first="import state\nstate.in_first.set()\nimport part\nvalue = part.value",
+        second="value = 1",
+    )
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    code = f"""
+import sys, threading
+sys.path.insert(0, {str(tmp_path)!r})
+from cli.lazy_imports import put_off
+put_off(("first", "second"))
+import first, state
+worker = threading.Thread(target=lambda: __import__("part"))
+worker.start()
+state.in_part.wait()
+assert first.value == 1
+worker.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)

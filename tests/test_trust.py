@@ -666,9 +666,12 @@ def test_a_huge_picture_is_told_once_and_in_our_words(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_told_before_anything_is_opened(tmp_path):
-    """Neither the network nor the data set is there."""
+    """Neither the network nor the data set could be opened."""
     (tmp_path / "checkpoint.npz").write_bytes(b"PK\x03\x04 half of one")
-    options = ["--network=nowhere.pkl", "--data=nowhere.zip", f"--outdir={tmp_path}", "--device=cpu"]
+    for name in ("network.pkl", "data.zip"):
+        (tmp_path / name).write_text("neither")
+    options = [f"--network={tmp_path / 'network.pkl'}", f"--data={tmp_path / 'data.zip'}", f"--outdir={tmp_path}"]
+    options.append("--device=cpu")
     result = CliRunner().invoke(train_weights_command.main, options)
     assert result.exit_code == 1, result.output
     line = result.output.splitlines()[-1]

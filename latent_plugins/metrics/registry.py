@@ -1,8 +1,8 @@
 """Kinds of metrics by name: those of this package, and those that installed packages add."""
 
-import importlib.metadata
 import warnings
 
+from dnnlib_compat.installed import entry_points
 from latent_plugins.metrics.density_coverage import DensityCoverage
 from latent_plugins.metrics.earth_mover import EarthMover
 from latent_plugins.metrics.fid import Fid, UnbiasedFid
@@ -18,7 +18,7 @@ BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, Density
 def available_kinds():
     """{name: class} of the built-in kinds of metrics and of those that installed packages add."""
     builtin, found = {kind.name: kind for kind in BUILTIN}, {}
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    for entry in entry_points(ENTRY_POINTS):
         if entry.name in builtin:
             continue
         try:

@@ -1,8 +1,8 @@
 """Finding samplers by name: those of this package, and those that installed packages add."""
 
-import importlib.metadata
 import warnings
 
+from dnnlib_compat.installed import entry_points
 from latent_plugins.samplers.chain import PCNSampler
 from latent_plugins.samplers.dot import DOTSampler
 from latent_plugins.samplers.drs import DRSSampler
@@ -63,7 +63,7 @@ def available_filters():
 def available(builtin, group):
     """{name: class} of built-in classes and of an entry point group, of which a built-in name stays what it is."""
     builtin, found = {cls.name: cls for cls in builtin}, {}
-    for entry in importlib.metadata.entry_points(group=group):
+    for entry in entry_points(group):
         if entry.name in builtin:
             continue
         try:

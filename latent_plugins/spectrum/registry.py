@@ -1,8 +1,8 @@
 """Finding methods by name: those of this package, those that are registered, and those of installed packages."""
 
-import importlib.metadata
 from collections.abc import Mapping
 
+from dnnlib_compat.installed import entry_points
 from latent_plugins.spectrum.exact import Exact
 from latent_plugins.spectrum.method import NUMBERS, RESERVED, Method
 from latent_plugins.spectrum.projected import Projected
@@ -36,7 +36,7 @@ class Registry(Mapping):
 
     def entry_points(self):
         """{name: entry point} of installed packages, without names that are taken."""
-        found = importlib.metadata.entry_points(group=self.group)
+        found = entry_points(self.group)
         return {entry.name: entry for entry in found if entry.name not in self._classes}
 
     def __getitem__(self, name):
