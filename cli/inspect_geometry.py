@@ -6,7 +6,7 @@ import warnings
 
 import click
 
-from cli.command_line import command_line
+from cli.command_line import RememberingCommand, command_line
 from cli.labels import class_number
 from cli.options import MemorySize, chosen_device, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
@@ -29,9 +29,9 @@ from latent_plugins.spaces import canonical_space, check_space, default_space, g
 LONGEST_FACT = 400  # characters of a fact on the page
 
 
-@click.command()
+@click.command(cls=RememberingCommand)
 @network_options
-@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where report.json and the figures go.")
+@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where the report and its figures go.")
 @click.option(
     "--space", default="pixel", show_default=True, help="The map that is inspected: pixel, style (cheap) or w:pixel."
 )
@@ -52,6 +52,8 @@ def main(
     max_memory,
 ):  # fmt: skip
     """Report on the geometry of a generator: partition, dimension, entropy, angles, inversion, classes and more.
+
+    Writes report.json and figures, and report.html, which shows them all in one file.
 
     \b
     inspect_geometry --outdir=geometry --quick

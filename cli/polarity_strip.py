@@ -132,11 +132,11 @@ def main(
         latents = Latents(sampler.atlas.latents(index, label), c)
         pictures = render(generator, latents, psi=psi, cutoff=cutoff, batch=batch)
         columns.append(np.concatenate(list(pictures)))
-    texts = [f"rho {rho:g}" for rho in rhos]
+    texts, under = [f"rho {rho:g}" for rho in rhos], captions_of(seeds) if captions else None
     if out.suffix.lower() == ".png":
-        save_png(strip(columns, texts, captions_of(seeds, captions), cell=cell), out)
+        save_png(strip(columns, texts, under, cell=cell), out)
     else:
-        sheets = [contact_sheet(column, captions_of(seeds, captions), cell=cell) for column in columns]
+        sheets = [contact_sheet(column, under, cell=cell) for column in columns]
         save_animation([captioned(sheet, [text]) for sheet, text in zip(sheets, texts)], out, duration)
     record = dict(network=source, space=described["space"], top_k=described["top_k"], trunc=psi)
     record |= {} if cutoff is None else dict(trunc_cutoff=cutoff)

@@ -46,8 +46,9 @@ AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     """Calculate metrics for every combination of the numbers given to --rho, --trunc and --mix.
 
-    Writes sweep.jsonl and sweep.csv, a line a setting, and charts: pareto.png (precision and recall), fid-rho.png and
-    fid-mix.png. A sweep that was interrupted goes on when the command is given again.
+    Writes sweep.jsonl and sweep.csv, a line a setting, charts: pareto.png (precision and recall), fid-rho.png and
+    fid-mix.png, and report.html, which shows them all in one file. A sweep that was interrupted goes on when the
+    command is given again.
 
     \b
     sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5
