@@ -19,7 +19,7 @@ from cli.options import (
 )
 from cli.paths import FilePath
 from cli.picture_options import captions_of, captions_option, cell_option, sheet_maker
-from cli.progress import TERMINAL, with_progress
+from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options, sampler_choice_options, say_report
 from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
@@ -84,6 +84,7 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
 @click.option(
     "--batch", type=click.IntRange(min=1), metavar="N", help="Images at once.  [default: 16, fewer above 256 pixels]"
 )
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, smooth, outdir,

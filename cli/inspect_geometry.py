@@ -10,7 +10,7 @@ from cli.command_line import RememberingCommand, command_line
 from cli.labels import class_number
 from cli.options import MemorySize, chosen_device, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
-from cli.progress import TERMINAL, count_progress
+from cli.progress import TERMINAL, count_progress, progress_option
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_build import MIN_SPEARMAN
@@ -46,6 +46,7 @@ LONGEST_FACT = 400  # characters of a fact on the page
 @click.option("--exact-partition", is_flag=True, help="Refuse a network whose partition can only be sampled.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all samples.")
 @click.option("--max-memory", type=MemorySize(), metavar="SIZE", help="Bound for the Jacobians.  [default: automatic]")
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, outdir, space, sections, quick, class_name, sampler_space, data, exact_partition, seed,

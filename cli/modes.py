@@ -14,7 +14,7 @@ from cli.options import atlas_options, check_psi, network_options, open_network,
 from cli.paths import FilePath, Source
 from cli.picture_options import cell_option
 from cli.polarity_strip import volume_options
-from cli.progress import TERMINAL, count_progress
+from cli.progress import TERMINAL, count_progress, progress_option
 from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
@@ -62,6 +62,7 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
 @volume_options
 @atlas_options
 @cell_option
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, n, outdir, data, prior_samples, detectors, lpips_heads, ppl, paths, space, top_k,

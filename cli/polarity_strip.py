@@ -24,7 +24,7 @@ from cli.options import (
 )
 from cli.paths import FilePath
 from cli.picture_options import captions_of, captions_option, cell_option
-from cli.progress import TERMINAL, with_progress
+from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
@@ -89,6 +89,7 @@ volume_options = apply_options(
 @atlas_options
 @cell_option
 @captions_option
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, seeds, rhos, out, duration, space, top_k, atlas_path, psi, cutoff, class_name,

@@ -16,6 +16,7 @@ from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.paths import FilePath
+from cli.progress import progress_option
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
 from dnnlib_compat.json_text import parse_json
@@ -42,6 +43,7 @@ AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 @evaluation_options
 @sampler_choice_options(rho=Numbers())
 @atlas_options
+@progress_option
 @reports_errors
 def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     """Calculate metrics for every combination of the numbers given to --rho, --trunc and --mix.
