@@ -23,9 +23,9 @@ import click
 import numpy as np
 import torch
 
-from cli.options import open_network
 from dnnlib_compat.json_text import parse_json
-from dnnlib_compat.pretrained import default_name
+from dnnlib_compat.loader import load_network
+from dnnlib_compat.pretrained import catalogue, default_name
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas import open_atlas
 from latent_plugins.chains.diagnostics import Chains
@@ -184,7 +184,7 @@ def thinned(chains):
 @click.option("--draws", type=click.IntRange(8), default=350, show_default=True, help="Draws a chain.")
 def main(atlas_folder, outdir, rho, top_k, labels, lessons, width, draws):
     outdir.mkdir(parents=True, exist_ok=True)
-    generator, _, entry = open_network(default_name(), "cpu", False)
+    generator, entry = load_network(default_name()), catalogue()[default_name()]
     space, atlas = get_space(generator, "pixel"), open_atlas(atlas_folder)
     log_volume = LogVolume(space, top_k, method="subspace")
     check_folder(outdir, dict(atlas=atlas_folder, rho=rho, top_k=top_k, labels=labels, lessons=lessons, chains=width))

@@ -18,7 +18,6 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from cli.progress import count_progress
 from latent_plugins.metrics.accumulators import Moments
 from latent_plugins.metrics.fid import frechet_distance
 from latent_plugins.metrics.precision_recall import exact_precision_recall
@@ -66,7 +65,7 @@ def reference_precision_recall(real, generated, k=3):
         return torch.cat([torch.cdist(rows, part) for part in columns.split(REFERENCE_BATCH)], dim=1)
 
     found = []
-    for _ in count_progress(batches(), 2 * (len(real) + len(generated)), "reference: rows"):
+    for _ in batches():
         pass
     return tuple(found)
 
@@ -80,7 +79,7 @@ def run_precision_recall(ours, samples, dimensions):
     real, generated = features(samples, dimensions)
     start = time.perf_counter()
     if ours:
-        figures = exact_precision_recall(real, generated, progress=count_progress)
+        figures = exact_precision_recall(real, generated)
     else:
         figures = reference_precision_recall(real, generated)
     return dict(figures=figures, seconds=time.perf_counter() - start, peak=peak())
@@ -101,7 +100,7 @@ def run_streamed_fid(samples, dimensions):
                 yield len(batch)
                 peaks.append(peak())
 
-    for _ in count_progress(stream(), 2 * samples, "ours: features"):
+    for _ in stream():
         pass
     start = time.perf_counter()
     moments = [side.mean_cov(ddof=1) for side in sides]

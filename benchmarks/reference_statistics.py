@@ -5,7 +5,6 @@ python -m benchmarks.reference_statistics --data=mnist32-test.zip --out=mnist32-
 
 import click
 
-from cli.progress import count_progress
 from dnnlib_compat.detectors import load_detector
 from latent_plugins.metrics.real import RealImages, write_reference
 
@@ -17,7 +16,7 @@ from latent_plugins.metrics.real import RealImages, write_reference
 def main(data, detector, out):
     """Write the reference statistics of a data set."""
     found = load_detector(detector)
-    real = RealImages(data, resolution=found.resolution, channels=found.channels, progress=count_progress)
+    real = RealImages(data, resolution=found.resolution, channels=found.channels)
     write_reference(out, real, found)
 
 

@@ -13,9 +13,8 @@ import click
 import numpy as np
 import torch
 
-from cli.options import Numbers, open_network
-from cli.progress import count_progress
-from dnnlib_compat.pretrained import default_name
+from dnnlib_compat.loader import load_network
+from dnnlib_compat.pretrained import catalogue, default_name
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.inputs import open_detectors, open_real
 from latent_plugins.metrics.lines import mean_and_interval
@@ -45,9 +44,7 @@ def measure(generator, sampler, metrics, real, detectors, seeds, psi=1):
     """{figure: (mean, low, high)} over the seeds; an interval of a single seed is its figure."""
     figures = {}
     for seed in seeds:
-        for metric, found, _ in evaluate(
-            metrics, generator, sampler, real, detectors, seed=seed, psi=psi, progress=count_progress
-        ):
+        for metric, found, _ in evaluate(metrics, generator, sampler, real, detectors, seed=seed, psi=psi):
             for key, value in found.items():
                 figures.setdefault(key.removeprefix(f"{metric.name}_"), []).append(value)
     return {key: interval(values) for key, values in figures.items()}
@@ -61,16 +58,21 @@ def interval(values):
     return mean, low, high
 
 
+def numbers(ctx, parameter, text):
+    """The numbers of an option such as 1,0.9,0.8."""
+    return [float(part) for part in text.split(",")]
+
+
 @click.command(help=__doc__)
-@click.option("--keep", "shares", type=Numbers(), default="1,0.9,0.8,0.7,0.5", show_default=True)
-@click.option("--trunc", "psis", type=Numbers(), default="0.9,0.8,0.7,0.5", show_default=True)
+@click.option("--keep", "shares", callback=numbers, default="1,0.9,0.8,0.7,0.5", show_default=True)
+@click.option("--trunc", "psis", callback=numbers, default="0.9,0.8,0.7,0.5", show_default=True)
 @click.option("--metric", default="pr5k3_full", show_default=True, help="Precision and recall of so many images.")
 @click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--method", type=click.Choice(["finite", "exact"]), default="finite", show_default=True)
 @click.option("--calibration", type=click.IntRange(min=1), default=1000, show_default=True)
 @click.option("--out", metavar="FILE", help="The chart.  [default: none]")
 def main(shares, psis, metric, repeats, method, calibration, out):
-    generator, _, entry = open_network(default_name(), "cpu", False)
+    generator, entry = load_network(default_name()), catalogue()[default_name()]
     metrics = parse_metrics(metric)
     detectors = open_detectors(metrics, (), None, entry, device="cpu")
     real = open_real(metrics, generator, None, entry)

@@ -4,6 +4,7 @@ import dataclasses
 
 import click
 
+from cli.command_line import RememberingCommand
 from cli.paths import FilePath
 from latent_plugins.methods import method_class, method_names
 from latent_plugins.samplers.options import (
@@ -124,7 +125,7 @@ def check_method_options(method):
             )
 
 
-class MethodCommand(click.Command):
+class MethodCommand(RememberingCommand):
     """A command with the option --method, which has the settings of the method that it names among its options."""
 
     def parse_args(self, ctx, args):

@@ -20,7 +20,7 @@ from cli.options import (
     reports_errors,
 )
 from cli.paths import FilePath
-from cli.progress import TERMINAL
+from cli.progress import TERMINAL, progress_option
 from latent_plugins import distributed
 from latent_plugins.atlas_plan import plan_lines
 from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
@@ -60,6 +60,7 @@ from latent_plugins.spaces import canonical_space
 @cutoff_option
 @click.option("--plan", is_flag=True, help="Only say what it would take, for 1, 8 and 64 devices like this one.")
 @gpus_option
+@progress_option
 @reports_errors
 def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spearman, **settings):
     """Compute the singular values of a generator's Jacobian at many latents and store them.

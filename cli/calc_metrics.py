@@ -12,6 +12,7 @@ from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.paths import FilePath
+from cli.progress import progress_option
 from cli.sampling import sampler_choice_options
 from latent_plugins import distributed
 from latent_plugins.metrics.lines import append_line
@@ -36,6 +37,7 @@ from latent_plugins.metrics.lines import append_line
 @evaluation_options
 @sampler_choice_options(rho=Numbers())
 @atlas_options
+@progress_option
 @reports_errors
 def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     """Calculate quality metrics of a network, with latents from the prior, MaGNET, Polarity or any other sampler.

@@ -1,12 +1,22 @@
-"""The command line of this process, as somebody would type it again."""
+"""The command line of a command, as somebody would type it again."""
 
 import shlex
-import sys
 
 import click
 
+ARGUMENTS = f"{__name__}.arguments"  # where the context of a command keeps them
+
+
+class RememberingCommand(click.Command):
+    """A command that remembers its arguments for `command_line`."""
+
+    def parse_args(self, ctx, args):
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
 
 def command_line():
-    """The name of the command that runs and its arguments, quoted for a shell."""
-    name = click.get_current_context().info_name or "command"
-    return shlex.join([name.removeprefix("python -m cli."), *sys.argv[1:]])
+    """The name of the RememberingCommand that runs and its arguments, quoted for a shell."""
+    context = click.get_current_context()
+    name = (context.info_name or "command").removeprefix("python -m ").removeprefix("cli.")
+    return shlex.join([name, *context.meta[ARGUMENTS]])

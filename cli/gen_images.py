@@ -1,7 +1,5 @@
 """gen_images: images of a generator, with latents from any sampler."""
 
-from functools import partial
-
 import click
 import numpy as np
 
@@ -20,12 +18,11 @@ from cli.options import (
     reports_errors,
 )
 from cli.paths import FilePath
-from cli.picture_options import captions_of, captions_option, cell_option
-from cli.progress import TERMINAL, with_progress
+from cli.picture_options import captions_of, captions_option, cell_option, sheet_maker
+from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options, sampler_choice_options, say_report
 from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas_settings import one_hot
-from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.projected import projected_styles, rendered
 from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render
@@ -87,6 +84,7 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
 @click.option(
     "--batch", type=click.IntRange(min=1), metavar="N", help="Images at once.  [default: 16, fewer above 256 pixels]"
 )
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, smooth, outdir,
@@ -104,7 +102,7 @@ def main(
     if projected_w is not None:
         check_projected(sampler_name, rho, options)
     transform = inverse_transform(translate, rotate)
-    sheet = partial(contact_sheet, cell=cell) if grid else None
+    sheet = sheet_maker(grid, cell, captions)
     outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     if smooth not in (None, 1):
@@ -147,8 +145,6 @@ def main(
     if output == "sample":
         synthesis["output_seeds"] = seeds
         record["output"] = output
-    if sheet and captions:
-        sheet = partial(sheet, captions=captions_of(seeds, captions))
     write_images(generator, latents, seeds, outdir, record, sheet, **synthesis)
 
 
@@ -176,7 +172,7 @@ def write_projected(generator, path, outdir, record, sheet, noise_mode):
         images.append(image)
     write_samples(outdir / LINES)
     if sheet:
-        save_png(sheet(np.stack(images)), outdir / "grid.png")
+        save_png(sheet(np.stack(images), [f"proj{i:02d}" for i in range(len(styles))]), outdir / "grid.png")
     click.echo(f"{outdir}: {len(styles)} images" + (", grid.png" if sheet else ""))
 
 
@@ -199,7 +195,7 @@ def write_images(generator, latents, seeds, outdir, record, sheet, *, batch, **s
         if done:
             write_samples(outdir / LINES)
     if sheet:
-        save_png(sheet(np.concatenate(everything)), outdir / "grid.png")
+        save_png(sheet(np.concatenate(everything), captions_of(seeds)), outdir / "grid.png")
     click.echo(f"{outdir}: {done} images" + (", grid.png" if sheet else ""))
 
 

@@ -6,11 +6,11 @@ import warnings
 
 import click
 
-from cli.command_line import command_line
+from cli.command_line import RememberingCommand, command_line
 from cli.labels import class_number
 from cli.options import MemorySize, chosen_device, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, FilePath
-from cli.progress import TERMINAL, count_progress
+from cli.progress import TERMINAL, count_progress, progress_option
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_build import MIN_SPEARMAN
@@ -29,9 +29,9 @@ from latent_plugins.spaces import canonical_space, check_space, default_space, g
 LONGEST_FACT = 400  # characters of a fact on the page
 
 
-@click.command()
+@click.command(cls=RememberingCommand)
 @network_options
-@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where report.json and the figures go.")
+@click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where the report and its figures go.")
 @click.option(
     "--space", default="pixel", show_default=True, help="The map that is inspected: pixel, style (cheap) or w:pixel."
 )
@@ -46,12 +46,15 @@ LONGEST_FACT = 400  # characters of a fact on the page
 @click.option("--exact-partition", is_flag=True, help="Refuse a network whose partition can only be sampled.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all samples.")
 @click.option("--max-memory", type=MemorySize(), metavar="SIZE", help="Bound for the Jacobians.  [default: automatic]")
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, outdir, space, sections, quick, class_name, sampler_space, data, exact_partition, seed,
     max_memory,
 ):  # fmt: skip
     """Report on the geometry of a generator: partition, dimension, entropy, angles, inversion, classes and more.
+
+    Writes report.json and figures, and report.html, which shows them all in one file.
 
     \b
     inspect_geometry --outdir=geometry --quick

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from cli.binding import MethodCommand
+from cli.command_line import command_line
 from cli.labels import class_number
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, FilePath, Source
 from cli.picture_options import cell_option
 from cli.polarity_strip import volume_options
-from cli.progress import TERMINAL, count_progress
+from cli.progress import TERMINAL, count_progress, progress_option
 from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
@@ -25,6 +26,7 @@ from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary
 from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.rendering import render
+from latent_plugins.pictures.report import Report
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.recipe import Recipe
 
@@ -62,6 +64,7 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
 @volume_options
 @atlas_options
 @cell_option
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, n, outdir, data, prior_samples, detectors, lpips_heads, ppl, paths, space, top_k,
@@ -71,6 +74,7 @@ def main(
 
     Writes modes.png, anti-modes.png and modes.jsonl; with --data also nearest-modes.png and nearest-anti-modes.png
     (row by row: generated, nearest training image by pixels, nearest by features; distances below) and distances.json.
+    report.html shows all of it in one file.
 
     \b
     modes --space=pixel --data=mnist32-train.zip --outdir=modes
@@ -128,8 +132,10 @@ def main(
             click.echo(f"{name}: perceptual path length {length:.2f}, {paths} paths")
     if data or ppl:
         write_text(outdir / "distances.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")
-    write_text(outdir / "modes.jsonl", "".join(lines(drawn, found if data else {}, figures, label)))
-    click.echo(f"{outdir}: modes.png, anti-modes.png, modes.jsonl of {n} candidates each")
+    rows = list(lines(drawn, found if data else {}, figures, label))
+    write_text(outdir / "modes.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+    write_page(outdir, figures, rows, data)
+    click.echo(f"{outdir}: modes.png, anti-modes.png, modes.jsonl, report.html of {n} candidates each")
 
 
 def open_some(data, ppl, paths, chosen, lpips_heads, entry, **options):
@@ -189,7 +195,7 @@ def report(nearest):
 
 
 def lines(drawn, found, figures, label):
-    """The lines of modes.jsonl: one a candidate."""
+    """The lines of modes.jsonl as dicts: one a candidate."""
     told = {key: figures[key] for key in ("network", "space", "top_k", "trunc")}
     told |= {} if label is None else {"class": label}
     for name, latents in drawn.items():
@@ -197,7 +203,23 @@ def lines(drawn, found, figures, label):
             line = dict(kind=name, rank=i, candidate=candidate, log_volume=log_volume)
             for by, near in found.get(name, {}).items():
                 line[f"nearest_by_{by}"] = dict(image=int(near.index[i]), distance=float(near.distances[i]))
-            yield json.dumps(line | told, allow_nan=False) + "\n"
+            yield line | told
+
+
+def write_page(outdir, figures, rows, data):
+    """Write report.html: the command, the figures, and for either kind its pictures and candidates."""
+    page = Report(f"Modes and anti-modes of {figures['network']}", command_line())
+    page.facts(figures)
+    for name in EXTREMES:
+        page.heading(name)
+        page.picture(outdir / f"{name}.png", f"{name}, the most extreme candidate first")
+        if data:
+            caption = "row by row: generated, nearest training image by pixels, nearest by features; distances below"
+            page.picture(outdir / f"nearest-{name}.png", caption)
+        page.table(
+            [{key: row[key] for key in row if key not in (*figures, "kind")} for row in rows if row["kind"] == name]
+        )
+    page.save(outdir / "report.html")
 
 
 def write_text(path, text):

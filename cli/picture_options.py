@@ -2,7 +2,8 @@
 
 import click
 
-from latent_plugins.pictures.contact_sheet import CELL
+from cli.binding import given
+from latent_plugins.pictures.contact_sheet import CELL, contact_sheet
 
 cell_option = click.option(
     "--cell",
@@ -15,6 +16,15 @@ cell_option = click.option(
 captions_option = click.option("--captions", is_flag=True, help="Contact sheets: write its seed under each image.")
 
 
-def captions_of(seeds, wanted):
-    """Captions of images of these seeds, or None where nobody wants them."""
-    return [f"seed {seed}" for seed in seeds] if wanted else None
+def sheet_maker(grid, cell, captions):
+    """contact_sheet(images, texts) by these options, or None without `grid`; a click error for options of no sheet."""
+    if not grid:
+        for name in filter(given, ("cell", "captions")):
+            raise click.ClickException(f"--{name} has no effect without --grid; add it, or leave --{name} out")
+        return None
+    return lambda images, texts: contact_sheet(images, texts if captions else None, cell=cell)
+
+
+def captions_of(seeds):
+    """Captions of images of these seeds."""
+    return [f"seed {seed}" for seed in seeds]

@@ -24,7 +24,7 @@ from cli.options import (
 )
 from cli.paths import FilePath
 from cli.picture_options import captions_of, captions_option, cell_option
-from cli.progress import TERMINAL, with_progress
+from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas_settings import one_hot
@@ -89,6 +89,7 @@ volume_options = apply_options(
 @atlas_options
 @cell_option
 @captions_option
+@progress_option
 @reports_errors
 def main(
     network, device, allow_code, seeds, rhos, out, duration, space, top_k, atlas_path, psi, cutoff, class_name,
@@ -132,11 +133,11 @@ def main(
         latents = Latents(sampler.atlas.latents(index, label), c)
         pictures = render(generator, latents, psi=psi, cutoff=cutoff, batch=batch)
         columns.append(np.concatenate(list(pictures)))
-    texts = [f"rho {rho:g}" for rho in rhos]
+    texts, under = [f"rho {rho:g}" for rho in rhos], captions_of(seeds) if captions else None
     if out.suffix.lower() == ".png":
-        save_png(strip(columns, texts, captions_of(seeds, captions), cell=cell), out)
+        save_png(strip(columns, texts, under, cell=cell), out)
     else:
-        sheets = [contact_sheet(column, captions_of(seeds, captions), cell=cell) for column in columns]
+        sheets = [contact_sheet(column, under, cell=cell) for column in columns]
         save_animation([captioned(sheet, [text]) for sheet, text in zip(sheets, texts)], out, duration)
     record = dict(network=source, space=described["space"], top_k=described["top_k"], trunc=psi)
     record |= {} if cutoff is None else dict(trunc_cutoff=cutoff)

@@ -8,7 +8,7 @@ import PIL.Image
 
 from cli.options import Device, IntRanges, allow_code_option, chosen_device, prepare_folder, reports_errors
 from cli.paths import FilePath
-from cli.progress import TERMINAL
+from cli.progress import TERMINAL, progress_option
 from latent_plugins.pictures.files import save_png
 from latent_plugins.remaking import remake
 from latent_plugins.sample_records import read_lines
@@ -21,6 +21,7 @@ from latent_plugins.sample_records import read_lines
 @click.option("--seeds", type=IntRanges(), help="Only these.  [default: all]")
 @click.option("--device", type=Device(), help="cpu, cuda or cuda:N.  [default: a GPU if any]")
 @allow_code_option
+@progress_option
 @reports_errors
 def main(samples, outdir, check, seeds, device, allow_code):
     """Make images again from their records in a samples.jsonl, byte for byte on the same kind of machine.

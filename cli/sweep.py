@@ -16,6 +16,7 @@ from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
 from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
 from cli.paths import FilePath
+from cli.progress import progress_option
 from cli.sampling import sampler_choice_options
 from dnnlib_compat.arguments import is_number
 from dnnlib_compat.json_text import parse_json
@@ -42,12 +43,14 @@ AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 @evaluation_options
 @sampler_choice_options(rho=Numbers())
 @atlas_options
+@progress_option
 @reports_errors
 def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     """Calculate metrics for every combination of the numbers given to --rho, --trunc and --mix.
 
-    Writes sweep.jsonl and sweep.csv, a line a setting, and charts: pareto.png (precision and recall), fid-rho.png and
-    fid-mix.png. A sweep that was interrupted goes on when the command is given again.
+    Writes sweep.jsonl and sweep.csv, a line a setting, charts: pareto.png (precision and recall), fid-rho.png and
+    fid-mix.png, and report.html, which shows them all in one file. A sweep that was interrupted goes on when the
+    command is given again.
 
     \b
     sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5

@@ -2,14 +2,13 @@
 
 import csv
 import dataclasses
-import sys
-import time
 
 import click
 import numpy as np
 
 from cli.options import network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, FilePath
+from cli.progress import progress_option, with_progress
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
@@ -56,6 +55,7 @@ def number_of(name, help):
 @click.option(
     "--snapshot", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Steps per checkpoint."
 )
+@progress_option
 @reports_errors
 def main(network, device, allow_code, data, outdir, preset, steps, input, seed, snapshot, **numbers):
     """Train importance weights of a generator's latents against a critic of its images.
@@ -144,21 +144,9 @@ def read_log(path):
     return rows
 
 
-def shown(rows, first, steps, every=20):
-    """Iterate over log rows under a progress bar with the last row's figures; in a log file, a line now and then."""
-    start = last = time.monotonic()
-    with click.progressbar(
-        length=steps - first, label="steps", show_pos=True, show_eta=True, width=24, item_show_func=lambda text: text
-    ) as bar:
-        for row in rows:
-            yield row
-            now = time.monotonic()
-            bar.update(1, figures(row))
-            if not sys.stdout.isatty() and now - last > every and row["step"] < steps:
-                last = now
-                rate = (row["step"] - first) / (now - start)
-                left = (steps - row["step"]) / rate
-                click.echo(f"step {row['step']} of {steps}, {figures(row)}, {rate:.2f} steps/s, {left:.0f} s left")
+def shown(rows, first, steps):
+    """Iterate over log rows, those after the first ones, and show the progress with the last row's figures."""
+    return with_progress(rows, [1] * (steps - first), "steps", lambda row: f"step {row['step']}, {figures(row)}")
 
 
 def figures(row):

@@ -72,26 +72,11 @@ def test_commands_of_the_pages_are_taken(page, line):
         assert isinstance(context, click.Context)
 
 
+FILES = ("--network", "--data", "--atlas", "--weights", "--labels", ".pth", ".npz", "FILE", "--base", "--help")
 RUNNABLE = [
     line
     for _, line in LINES
-    if line.split()[0] in SHORT
-    and not any(
-        word in line
-        for word in (
-            "--network",
-            "--data",
-            "--atlas",
-            "--weights",
-            "--labels",
-            ".pth",
-            ".npz",
-            "FILE",
-            "--base",
-            "--help",
-        )
-    )
-    and not any(slow in line for slow in SLOW)
+    if line.split()[0] in SHORT and not any(word in line for word in FILES) and not any(slow in line for slow in SLOW)
 ]
 
 

@@ -1,6 +1,7 @@
 """What users type and where output goes: home folders, closed and narrow streams, pipes, given styles, double seeds."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -110,6 +111,15 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path, network):
 def test_help_needs_no_wide_encoding():
     for command in COMMANDS:
         assert run(command, "--help").isascii()
+
+
+@pytest.mark.parametrize("folder", ["dnnlib_compat", "latent_plugins", "benchmarks", "examples"])
+def test_nothing_but_commands_imports_commands(folder):
+    files = list((ROOT / folder).rglob("*.py"))
+    assert files
+    for path in files:
+        found = re.search(r"^\s*(from cli\b|import cli\b)", path.read_text(), re.MULTILINE)
+        assert found is None, (path, found)
 
 
 def test_a_missing_data_set_is_told_before_a_detector_is_fetched(tmp_path, network, monkeypatch):

@@ -150,7 +150,7 @@ def test_images_of_extremes_come_out_of_the_command(tmp_path, network, opened, a
 def test_the_most_extreme_candidates_are_listed(tmp_path, network, opened, atlas):
     out = tmp_path / "out"
     run(modes, f"--network={network}", f"--atlas={atlas.path}", "--top-k=6", "--n=5", "--outdir", out)
-    assert sorted(path.name for path in out.iterdir()) == ["anti-modes.png", "modes.jsonl", "modes.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["anti-modes.png", "modes.jsonl", "modes.png", "report.html"]
     volume = atlas.log_volume(6)
     ranked = np.argsort(volume)
     lines = [strict(line) for line in (out / "modes.jsonl").read_text().splitlines()]

@@ -2,18 +2,22 @@
 
 import base64
 import io
-import re
+import shlex
 from html.parser import HTMLParser
 
 import numpy as np
 import PIL.Image
 import pytest
 from click.testing import CliRunner
-from conftest import small_stylegan2
+from conftest import small_stylegan2, write_network
+from detector_files import write_torchscript
+from image_zips import random_images, write_zip
 from pickles import write_official
 
 from cli.gen_images import main as gen_images
 from cli.inspect_geometry import main as inspect_geometry
+from cli.modes import main as modes
+from cli.sweep import main as sweep
 from latent_plugins.pictures.contact_sheet import CELL, contact_sheet, enlarged
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.report import Report
@@ -57,6 +61,25 @@ def test_the_command_s_sheet(options, shape, tmp_path):
     assert CliRunner().invoke(gen_images, [*arguments, "--captions"]).exit_code == 0
     captioned = PIL.Image.open(tmp_path / "grid.png").size
     assert captioned[1] > captioned[0] and captioned[0] >= shape[0]
+
+
+@pytest.mark.parametrize("option", ["--cell=100", "--captions"])
+def test_options_of_a_sheet_need_one(option, tmp_path):
+    result = CliRunner().invoke(gen_images, [option, "--seeds=0", f"--outdir={tmp_path / 'out'}"])
+    assert f"{option.split('=')[0]} has no effect without --grid" in result.output and result.exit_code == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_projected_styles_have_a_sheet_with_captions_too(tmp_path):
+    generator = small_stylegan2()
+    network = write_official(tmp_path / "net.pkl", generator)
+    np.savez(tmp_path / "w.npz", w=np.zeros((3, generator.num_ws, generator.w_dim), dtype=np.float32))
+    sizes = []
+    for extra in ([], ["--captions"]):
+        options = [f"--network={network}", f"--projected-w={tmp_path / 'w.npz'}", f"--outdir={tmp_path}", "--grid"]
+        assert CliRunner().invoke(gen_images, [*options, *extra, "--device=cpu"]).exit_code == 0
+        sizes.append(PIL.Image.open(tmp_path / "grid.png").size)
+    assert sizes[0] == (128, 128) and sizes[1][1] > 128
 
 
 class Page(HTMLParser):
@@ -105,15 +128,75 @@ def test_a_page_escapes_everything_and_needs_nothing_else(tmp_path):
     assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(data))), images(1)[0, :, :, 0])
 
 
-def test_inspect_geometry_writes_a_page_of_its_report(tmp_path):
-    network = write_official(tmp_path / "net.pkl", small_stylegan2())
-    options = [f"--network={network}", "--quick", "--sections=dimension,inversion", f"--outdir={tmp_path / 'out'}"]
-    result = CliRunner().invoke(inspect_geometry, [*options, "--device=cpu"])
-    assert result.exit_code == 0, result.output
-    text = (tmp_path / "out" / "report.html").read_text()
+def test_a_page_is_written_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    page = Report("first")
+    page.save(tmp_path / "report.html")
+    before = (tmp_path / "report.html").read_bytes()
+    page.table([dict(a=1)])
+
+    def full(*args, **kwargs):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr("pathlib.Path.write_text", full)
+        page.save(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+    page.save(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_bytes() != before
+
+
+HOSTILE_FILE = "<img src=x onerror=alert(1)>'&\"$(id)"
+
+
+def checked_page(folder, name, *options):
+    """The Page of a report in `folder`: well-formed, of its own pictures, with the command that made it as typed."""
+    text = (folder / "report.html").read_text()
     found = Page(text)
-    assert "dimension" in found.words and re.search(r"Geometry of .*net.pkl", text)
-    figures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
-    assert len([value for name, value in found.attributes if name == "src"]) == len(figures)
-    for name in figures:
-        assert base64.b64encode((tmp_path / "out" / name).read_bytes()).decode() in text
+    assert not {"script", "link", "iframe", "object"} & set(found.tags)
+    assert {key for key, _ in found.attributes} <= {"lang", "charset", "class", "alt", "src"} and "http" not in text
+    pictures = [value for key, value in found.attributes if key == "src"]
+    for source in pictures:
+        kind, data = source.split(";base64,")
+        assert kind == "data:image/png"
+        PIL.Image.open(io.BytesIO(base64.b64decode(data, validate=True))).load()
+    shown = {base64.b64encode(path.read_bytes()).decode() for path in folder.glob("*.png")}
+    assert {source.split(",")[1] for source in pictures} == shown
+    (command,) = [shlex.split(words) for words in found.words if words.startswith(f"{name} ")]
+    assert command == [name, *map(str, options)]
+    return found
+
+
+def made(command, name, folder, *options):
+    """The `checked_page` of a command."""
+    options = [*map(str, options), "--device=cpu", f"--outdir={folder}"]
+    result = CliRunner().invoke(command, options, prog_name=name)
+    assert result.exit_code == 0, result.output
+    return checked_page(folder, name, *options)
+
+
+def test_inspect_geometry_writes_a_page_of_its_report(tmp_path):
+    network = write_network(tmp_path / f"{HOSTILE_FILE}.npz", small_stylegan2())
+    sections = "--sections=dimension,inversion"
+    found = made(inspect_geometry, "inspect_geometry", tmp_path / "out", f"--network={network}", "--quick", sections)
+    assert {"dimension", "inversion", f"Geometry of {network}"} <= set(found.words) and found.tags.count("h2") == 2
+
+
+def test_sweep_writes_a_page_of_its_table_and_charts(tmp_path):
+    network = write_network(tmp_path / f"{HOSTILE_FILE}.npz", small_stylegan2())
+    data = write_zip(tmp_path / "real.zip", random_images(60))
+    detector = write_torchscript(tmp_path / "small.pt")
+    options = [f"--network={network}", f"--data={data}", f"--detector={detector}", "--allow-code", "--rho=-1,1"]
+    options += ["--sampler=polarity", "--candidates=200", "--metrics=fid50_full,pr50_full"]
+    found = made(sweep, "sweep", tmp_path / "out", *options)
+    assert found.tags.count("tr") == 1 + 2 and {"rho", "fid50_full", "pr50_full_recall"} <= set(found.words)
+    assert found.tags.count("img") == 2 and {"pareto.png", "fid-rho.png"} <= set(found.words)
+
+
+def test_modes_writes_a_page_of_its_candidates(tmp_path):
+    network = write_network(tmp_path / f"{HOSTILE_FILE}.npz", small_stylegan2())
+    data = write_zip(tmp_path / "real.zip", random_images(20))
+    detector = write_torchscript(tmp_path / "small.pt")
+    options = [f"--network={network}", f"--data={data}", f"--detector={detector}", "--allow-code", "--space=style"]
+    found = made(modes, "modes", tmp_path / "out", *options, "--candidates=50", "--n=3", "--prior-samples=4")
+    assert found.tags.count("img") == 4 and found.words.count("log_volume") == 2
+    assert {"modes", "anti-modes", "nearest.prior.pixels.mean", "nearest_by_features.distance"} <= set(found.words)

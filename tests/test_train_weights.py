@@ -138,10 +138,10 @@ def test_the_log_has_a_line_a_step(tmp_path, world):
     assert rows[3]["step"] == 4 and all(np.isfinite(list(row.values())).all() for row in rows)
 
 
-def test_long_loops_tell_how_they_fare_in_a_log_file(capsys):
-    row = dict(step=1, mean_weight=1.02, max_weight=1.9, wasserstein=0.25)
-    assert list(train_weights.shown([row], 0, 9, every=-1)) == [row]
-    assert "step 1 of 9, E[w] 1.020, max 1.90, distance 0.250, " in capsys.readouterr().out
+def test_progress_tells_the_figures(tmp_path, world):
+    assert "of 2 steps" not in run(*world, "--outdir", tmp_path / "silent", "--steps=2")
+    output = run(*world, "--outdir", tmp_path / "out", "--steps=2", "--progress")
+    assert re.search(r"^2 of 2 steps, step 2, E\[w\] \d\.\d+, max \d.*, distance .*/s$", output, re.MULTILINE)
 
 
 def test_without_matplotlib_there_is_no_chart(tmp_path, world, monkeypatch):

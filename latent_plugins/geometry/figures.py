@@ -1,28 +1,12 @@
 """Figures of a report on a generator's geometry. Need matplotlib, the optional extra `geometry`."""
 
-from dnnlib_compat.util import atomic_output
-
-
-def canvas(width=7, height=5):
-    """(figure, axes) of a figure of this size in inches."""
-    # The object interface draws without a screen and leaves no global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
-
-
-def save(figure, path, kind="png"):
-    """Write a figure as PNG or another `kind`, atomically."""
-    with atomic_output(path) as tmp:
-        figure.savefig(tmp, format=kind, dpi=100)
+from latent_plugins.pictures.canvas import canvas, legend_above, save, settled
+from latent_plugins.pictures.labels import label_points
 
 
 def save_histograms(path, groups, *, xlabel, ylabel="latents", whole=False):
     """Draw histograms of {legend: numbers} over each other and write the PNG `path`; `whole`: a bar an integer."""
-    figure, axes = canvas()
+    figure, (axes,) = canvas()
     everything = [x for numbers in groups.values() for x in numbers]
     low, high = min(everything), max(everything)
     bins = 30
@@ -33,15 +17,16 @@ def save_histograms(path, groups, *, xlabel, ylabel="latents", whole=False):
     for legend, numbers in groups.items():
         axes.hist(numbers, bins=bins, alpha=0.5, label=f"{legend}")
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.xaxis.get_major_locator().set_params(integer=whole)
     axes.grid(alpha=0.3)
     if len(groups) > 1:
-        axes.legend()
+        legend_above(figure, axes)
     save(figure, path)
 
 
 def save_curve(path, curve, *, mark, xlabel, ylabel, title=""):
     """Draw a curve over 1, 2, … with a line at the entry with index `mark`, and write the PNG `path`."""
-    figure, axes = canvas()
+    figure, (axes,) = canvas()
     axes.plot(range(1, len(curve) + 1), curve, marker=".")
     axes.axvline(mark + 1, color="grey", linestyle="--")
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -51,7 +36,7 @@ def save_curve(path, curve, *, mark, xlabel, ylabel, title=""):
 
 def save_matrix(path, matrix, *, label, xlabel, title=""):
     """Draw a square matrix of numbers from 0 to 1 and write the PNG `path`."""
-    figure, axes = canvas(6.5, 5.5)
+    figure, (axes,) = canvas(6.5, 5.5)
     picture = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
     axes.set(xlabel=xlabel, ylabel=xlabel, title=title)
     figure.colorbar(picture, ax=axes, label=label)
@@ -60,7 +45,7 @@ def save_matrix(path, matrix, *, label, xlabel, title=""):
 
 def save_points(path, groups, *, ylabel):
     """Draw {legend: numbers} as columns of points with their mean, and write the PNG `path`."""
-    figure, axes = canvas(5, 5)
+    figure, (axes,) = canvas(5, 5)
     for place, numbers in enumerate(groups.values()):
         axes.plot([place] * len(numbers), numbers, marker="o", linestyle="", alpha=0.6)
         axes.plot([place - 0.2, place + 0.2], [sum(numbers) / len(numbers)] * 2, color="black")
@@ -71,10 +56,11 @@ def save_points(path, groups, *, ylabel):
 
 def save_scatter(path, points, *, xlabel, ylabel):
     """Draw {text: (x, y)} as points with their texts, and write the PNG `path`."""
-    figure, axes = canvas()
+    figure, (axes,) = canvas()
     axes.plot(*zip(*points.values()), marker="o", linestyle="")
-    for text, place in points.items():
-        axes.annotate(f"{text}", place, textcoords="offset points", xytext=(5, 4))
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.margins(0.08)  # room for the texts
     axes.grid(alpha=0.3)
+    settled(figure)
+    label_points(axes, list(points.values()), [f"{text}" for text in points])
     save(figure, path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latent_plugins.geometry.figures import canvas, save
+from latent_plugins.pictures.canvas import canvas, save
 
 FORMATS = {".png": "png", ".svg": "svg"}
 WITHOUT_VOLUME = "lightgrey"
@@ -19,7 +19,7 @@ def save_partition(path, partition, *, title=""):
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"cannot draw a {suffix or 'file without a suffix'}: known suffixes are {', '.join(FORMATS)}")
-    figure, axes = canvas(7, 6)
+    figure, (axes,) = canvas(7, 6)
     colours = (_draw_polygons if partition.exact else _draw_grid)(axes, partition)
     (x0, y0), (x1, y1) = partition.slice.low, partition.slice.high
     axes.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", title=title)

@@ -16,7 +16,7 @@ pre { background: #f3f3f3; padding: .6rem .8rem; overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0 1.2rem; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #ddd; padding: .2rem .7rem .2rem 0; text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
-figure { margin: 1rem 0; } img { max-width: 100%; image-rendering: pixelated; border: 1px solid #ddd; }
+figure { margin: 1rem 0; } img { max-width: 100%; border: 1px solid #ddd; }
 figcaption { color: #666; font-size: .85em; }
 """
 DIGITS = 5  # of a number in a table

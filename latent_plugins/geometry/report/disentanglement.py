@@ -8,7 +8,7 @@ import torch
 from latent_plugins.geometry.disentanglement import LatentCosines, column_images, latent_cosines
 from latent_plugins.geometry.figures import save_matrix
 from latent_plugins.geometry.report.subject import Figure, Section
-from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png, to_uint8
 
 SHOWN = 16  # columns of the sheet
@@ -52,7 +52,7 @@ def sheet(subject, x):
     shape = generator.img_channels, generator.img_resolution, generator.img_resolution
     columns = torch.arange(min(SHOWN, subject.space_map.in_dim))
     images = to_uint8(in_colours(column_images(subject.space_map, x, columns, shape)))
-    return Figure("columns.png", functools.partial(save_png, image_grid(images)), matplotlib=False)
+    return Figure("columns.png", functools.partial(save_png, contact_sheet(images)), matplotlib=False)
 
 
 def in_colours(images):

@@ -8,7 +8,7 @@ from latent_plugins.geometry.angularity import neighbour_pairs
 from latent_plugins.geometry.inversion import METHODS, TOLERANCE, invert
 from latent_plugins.geometry.report.disentanglement import in_colours
 from latent_plugins.geometry.report.subject import Figure, Section, summary
-from latent_plugins.pictures.contact_sheet import image_grid
+from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png, to_uint8
 
 NEAR = 0.05  # distance of a near start, as a part of the latents' length
@@ -67,5 +67,5 @@ def inversion(subject):
         rows = [targets, *(subject.space_map(found[key].z) for key in order)]
     side = subject.generator.img_resolution
     images = torch.cat(rows).reshape(-1, subject.generator.img_channels, side, side)
-    picture = image_grid(to_uint8(in_colours(images)), columns=n)
+    picture = contact_sheet(to_uint8(in_colours(images)), columns=n)
     return Section(facts, (Figure("inversion.png", functools.partial(save_png, picture), matplotlib=False),))
