@@ -10,6 +10,7 @@ import numpy as np
 
 from cli.options import network_options, open_network, prepare_folder, reports_errors
 from cli.paths import FilePath, Source
+from dnnlib_compat.companions import companion
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
@@ -101,9 +102,9 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
 
 
 def own_critic(source):
-    """The discriminator in the network's own file as a critic; a click error where there is none of use."""
+    """The discriminator that comes with the network as a critic; a click error where there is none of use."""
     try:
-        return critic_of(load_network(source, key="D"))
+        return critic_of(load_network(companion(source, "discriminator") or source, key="D"))
     except ValueError as error:
         raise click.ClickException(
             f"--preset={OWN_CRITIC} needs an official file with the network's own discriminator: give another preset, "

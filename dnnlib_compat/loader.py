@@ -20,7 +20,8 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
     (BigGAN and BigGAN-deep); pytorch-pretrained-BigGAN's `pytorch_model.bin` with its `config.json`; NVAE checkpoints;
     state dicts of DCGANs in the layout of PyTorch's tutorial; this project's own `.npz` and `.safetensors`. Or
     FILE.py:function, a function that makes a network (`python_files`). key: which network of an official PyTorch
-    pickle: "G_ema", "G" or "D", the StyleGAN2Discriminator that both releases train with. Nothing from a file is
+    pickle: "G_ema", "G" or "D", the StyleGAN2Discriminator that both releases train with; of this project's files "D" opens those
+    that hold a discriminator. Nothing from a file is
     executed, unless `allow_code` says so: then a pickle's own source code, or FILE.py, runs with your rights, and the
     network is a generator.
 
