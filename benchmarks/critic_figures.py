@@ -1,4 +1,4 @@
-"""What a critic that should be the log-odds of real against generated images is worth on images that it has not seen."""
+"""What a critic that should be the log-odds of real against generated images is worth on new images."""
 
 import numpy as np
 import scipy.special
@@ -25,7 +25,7 @@ def figures(real, generated):
 
 
 def reliability(real, generated):
-    """[(mean σ(logit), share of real images, share of all images)] of BINS equal parts of [0, 1], without empty ones."""
+    """[(mean σ(logit), share of real images, share of all images)] of BINS equal parts of [0, 1] that hold any."""
     p = scipy.special.expit(np.concatenate([real, generated]))
     is_real = np.repeat([1.0, 0.0], [len(real), len(generated)])
     weights = np.repeat([0.5 / len(real), 0.5 / len(generated)], [len(real), len(generated)])

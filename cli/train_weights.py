@@ -23,7 +23,7 @@ from latent_plugins.reweighting.weight_files import load_weights
 
 LOG, CHART = "training.csv", "training.png"
 PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
-OWN_CRITIC = "discriminator"  # the preset for it
+OWN_CRITIC = ("discriminator", "small-discriminator")  # the presets for it
 POINTS = 40  # of a panel: each summarizes its share of the steps
 
 
@@ -41,7 +41,7 @@ def number_of(name, help):
     type=click.Choice(list(PRESETS)),
     default="mnist",
     show_default=True,
-    help=f"Where all numbers start; with {OWN_CRITIC} the critic goes on from that in the network's file.",
+    help=f"Where all numbers start; {' and '.join(OWN_CRITIC)} go on from the network's own discriminator.",
 )
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps in all.  [default: the preset's]")
 @click.option(
@@ -77,7 +77,7 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     generator, source, _ = open_network(network, device, allow_code)
     steps = steps or schedule.steps
     images = open_data(data, generator)
-    critic = own_critic(source) if preset == OWN_CRITIC else None
+    critic = own_critic(source, preset) if preset in OWN_CRITIC else None
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
     with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
         rows = train(
@@ -101,13 +101,13 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     summarize(outdir / RESULT, network)
 
 
-def own_critic(source):
+def own_critic(source, preset):
     """The discriminator that comes with the network as a critic; a click error where there is none of use."""
     try:
         return critic_of(load_network(companion(source, "discriminator") or source, key="D"))
     except ValueError as error:
         raise click.ClickException(
-            f"--preset={OWN_CRITIC} needs an official file with the network's own discriminator: give another preset, "
+            f"--preset={preset} needs an official file with the network's own discriminator: give another preset, "
             f"which starts with a new critic ({error})"
         ) from None
 

@@ -69,8 +69,8 @@ def make_settings(
 
     top_k: singular values stored per candidate, by default as many as the method says (`stored`), at most all; of
     predicted volumes, which are those of one top_k, the papers' number. method: one of `method_names`; by default what
-    `default_atlas_method` chooses for so many candidates. method_settings: those of the method (`projection`, `basis` and so on); None is
-    its default, and those of other methods are left aside.
+    `default_atlas_method` chooses for so many candidates. method_settings: those of the method (`projection`, `basis`
+    and so on); None is its default, and those of other methods are left aside.
     precision: of the products (`spectrum`); compile: whether they go through torch.compile. detector: source (file or
     short name) of the feature detector of a feature space; layer: its layer. classes: class indices of a conditional
     network, by default all. Raises ValueError with the offending value and what would be right.

@@ -53,7 +53,9 @@ def default_atlas_method(space_map, candidates, top_k=None):
 
 
 def default_method(space_map, top_k=None):
-    """The method for volumes of single latents, `exact` or `subspace`, whichever takes fewer products for top_k singular values (None: as many as are stored).
+    """The method for volumes of single latents: `exact` or `subspace`, whichever takes fewer products.
+
+    top_k: how many singular values; None: as many as are stored.
 
     benchmarks/spectra.py: a product costs about the same in both, and the rank correlation of `subspace` with `exact`
     is 0.9999; so `subspace` wins in pixel spaces with many latent dimensions, and `exact` wherever the Jacobian is
