@@ -4,9 +4,9 @@
 
 Real images against those of the finished generator, which stays as it is: logistic loss with lazy R1, a learning rate
 that falls to zero as a half cosine, averaged weights. A logit is that of its image alone, without minibatch statistics:
-at the optimum of this loss it is log p_data(x) − log p_generator(x). Both sides get Gaussian noise on their pixels: real
-backgrounds are −1 exactly and generated ones nearly, which would tell them apart and say nothing about digits. Of the
-training images, KEPT are left out: by their loss the best of the checkpoints is chosen, and their logits calibrate it
+at the optimum of this loss it is log p_data(x) − log p_generator(x). Both sides get Gaussian noise on their pixels:
+real backgrounds are −1 exactly and generated ones nearly, which would tell them apart and say nothing about digits.
+Of the training images KEPT are left out: by their loss the best of the checkpoints is chosen, their logits calibrate it
 (Platt scaling, folded into the last layer). An interrupted run goes on from its last checkpoint.
 
 At the end `mnist32-discriminator.npz` (float16) is written, with what it is worth on the test images.

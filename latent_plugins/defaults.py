@@ -25,7 +25,7 @@ def default_candidates(space):
 
 # The method shared as a default: what its basis is learned from, its directions beyond top_k, and the largest latents
 # for which it was compared with exact.
-SHARED_LABELS, SHARED_SPARE, SHARED_IN_DIM = 32, 3, 128
+SHARED_LABELS, SHARED_SPARE, SHARED_IN_DIM = 32, 3, 64
 
 
 def default_atlas_method(space_map, candidates, top_k=None):
