@@ -6,6 +6,7 @@ import click
 
 from cli.options import allow_code_option, open_network, reports_errors
 from cli.paths import NetworkSource
+from dnnlib_compat.companions import KINDS, companion
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.loader import network_file
 from latent_plugins.defaults import FAMILY_TOP_K, paper_top_k
@@ -50,6 +51,7 @@ def facts_of(generator, source, entry):
         dataset=entry.get("dataset"),
         recommended=entry.get("recommended") or papers_settings(generator),
         licence=entry.get("licence"),
+        **{kind: companion(source, kind) for kind in KINDS},
         sha256=sha256_of(network_file(source)),
     )
     return {name: value for name, value in facts.items() if value is not None}
@@ -72,7 +74,7 @@ def short_name(space):
 
 def readable(value):
     if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
+        return ", ".join(f"{key} {readable(each)}" for key, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 

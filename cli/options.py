@@ -184,7 +184,7 @@ atlas_options = apply_options(
             metavar="NAME",
             help="Singular values of the whole Jacobian (exact), of a random projection of it (projected), by subspace "
             "iteration (subspace), along shared directions (shared); or volumes predicted from few products (hybrid) "
-            "or none (amortized).  [default: exact or subspace, whichever is cheaper]",
+            "or none (amortized).  [default: by cost and accuracy, exact, subspace or shared]",
         ),
         click.option(
             "--projection",

@@ -6,6 +6,7 @@ import numpy as np
 from cli.binding import check_method_options, given
 from cli.options import apply_options
 from cli.paths import FilePath
+from dnnlib_compat.pretrained import default_name
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.options import check_options, needs_of, options_of
 from latent_plugins.samplers.registry import filters_and_base
@@ -52,8 +53,8 @@ def sampler_choice_options(rho=click.FLOAT):
                 "weights_path",
                 type=FilePath(),
                 metavar="FILE",
-                help="latentrs, latentga: trained weights; drs, mh, sir, dot: their critic.  [default: the network "
-                "file's discriminator]",
+                help="latentrs, latentga: trained weights; drs, mh, sir, dot: their critic.  [default: what comes with "
+                "the network: its weights, its discriminator]",
             ),
         ]
     )
@@ -81,7 +82,7 @@ def check_sampler(name, *, rhos=(), **options):
         if rho is not None and np.isinf(rho) and extra:
             text = f"--rho={rho:g} takes candidates in the order of their volumes; leave out --{spelled(extra[0])}"
             raise click.ClickException(text)
-        check_options(name, asked, rho)
+        check_options(name, asked, rho, source=click.get_current_context().params.get("network") or default_name())
     return base
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from cli.options import network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, FilePath
 from cli.progress import progress_option, with_progress
+from dnnlib_compat.companions import companion
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
@@ -19,7 +20,7 @@ from latent_plugins.reweighting.presets import INPUTS, PRESETS
 
 LOG, CHART = "training.csv", "training.png"
 PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
-OWN_CRITIC = "discriminator"  # the preset for it
+OWN_CRITIC = ("discriminator", "small-discriminator")  # the presets for it
 POINTS = 40  # of a panel: each summarizes its share of the steps
 
 
@@ -37,7 +38,7 @@ def number_of(name, help):
     type=click.Choice(list(PRESETS)),
     default="mnist",
     show_default=True,
-    help=f"Where all numbers start; with {OWN_CRITIC} the critic goes on from that in the network's file.",
+    help=f"Where all numbers start; {' and '.join(OWN_CRITIC)} go on from the network's own discriminator.",
 )
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps in all.  [default: the preset's]")
 @click.option(
@@ -74,7 +75,7 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     generator, source, _ = open_network(network, device, allow_code)
     steps = steps or schedule.steps
     images = open_data(data, generator)
-    critic = own_critic(source) if preset == OWN_CRITIC else None
+    critic = own_critic(source, preset) if preset in OWN_CRITIC else None
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
     with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
         rows = reweighting.train(
@@ -98,13 +99,13 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     summarize(outdir / reweighting.RESULT, network)
 
 
-def own_critic(source):
-    """The discriminator in the network's own file as a critic; a click error where there is none of use."""
+def own_critic(source, preset):
+    """The discriminator that comes with the network as a critic; a click error where there is none of use."""
     try:
-        return reweighting.critic_of(load_network(source, key="D"))
+        return reweighting.critic_of(load_network(companion(source, "discriminator") or source, key="D"))
     except ValueError as error:
         raise click.ClickException(
-            f"--preset={OWN_CRITIC} needs an official file with the network's own discriminator: give another preset, "
+            f"--preset={preset} needs an official file with the network's own discriminator: give another preset, "
             f"which starts with a new critic ({error})"
         ) from None
 

@@ -13,6 +13,7 @@ from dnnlib_compat.networks.biggan import BigGANGenerator
 from dnnlib_compat.networks.biggan_deep import BigGANDeepGenerator, BigGANDeepHFGenerator
 from dnnlib_compat.networks.dcgan import DCGANGenerator
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
+from dnnlib_compat.networks.image_critic import ImageCritic
 from dnnlib_compat.networks.nvae import NVAEGenerator
 from dnnlib_compat.networks.progan import ProGANGenerator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
@@ -28,6 +29,7 @@ CLASSES = (
     NVAEGenerator,
     DCGANGenerator,
     StyleGAN2Discriminator,
+    ImageCritic,
 )
 ENTRY_POINTS = "latent_plugins.families"
 

@@ -18,9 +18,9 @@ def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
     (BigGAN and BigGAN-deep); pytorch-pretrained-BigGAN's `pytorch_model.bin` with its `config.json`; NVAE checkpoints;
     state dicts of DCGANs in the layout of PyTorch's tutorial; this project's own `.npz` and `.safetensors`. Or
     FILE.py:function, a function that makes a network (`python_files`). key: which network of an official PyTorch
-    pickle: "G_ema", "G" or "D", the StyleGAN2Discriminator that both releases train with. Nothing from a file is
-    executed, unless `allow_code` says so: then a pickle's own source code, or FILE.py, runs with your rights, and the
-    network is a generator.
+    pickle: "G_ema", "G" or "D", the StyleGAN2Discriminator that both releases train with; "D" also opens a file of this
+    project that holds a discriminator. Nothing from a file is executed, unless `allow_code` says so: then a pickle's
+    own source code, or FILE.py, runs with your rights, and the network is a generator.
 
     Raises NetworkFileError (a ValueError) for a file that cannot be used, ValueError for an unknown name, OSError when
     a file or address cannot be read; each with one line that names the cause.

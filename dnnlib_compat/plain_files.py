@@ -23,16 +23,17 @@ from dnnlib_compat.util import SHORT_WRITE, atomic_output
 SAFE_TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # as safetensors names them
 
 
-def write_npz(network, path, dtype=None):
-    """Store a generator as a compressed `.npz`.
+def write_npz(network, path, dtype=None, about=None):
+    """Store a network as a compressed `.npz`.
 
     dtype: of the floating-point tensors in the file, by default their own, so that nothing is lost; float16 halves the
-    size and keeps scalars, filters and statistics float32. Raises ValueError for a network of another make (a fork's),
-    whose classes this format does not know.
+    size and keeps scalars, filters and statistics float32. about: a JSON-able dict that `read_about` gives back, such
+    as what was measured of the network. Raises ValueError for a network of another make (a fork's), whose classes this
+    format does not know.
     """
     arrays = {f"state/{name}": tensor.numpy() for name, tensor in stored_tensors(network, dtype).items()}
     with atomic_output(path) as tmp, open(tmp, "wb") as file:
-        checksums.write_npz(file, dict(config=np.array(config_of(network)), **arrays), compress=True)
+        checksums.write_npz(file, dict(config=np.array(config_of(network, about)), **arrays), compress=True)
 
 
 def write_safetensors(network, path):
@@ -50,11 +51,26 @@ def write_safetensors(network, path):
             raise OSError(f"{path}: {SHORT_WRITE} ({reason(error)})") from None
 
 
-def config_of(network):
-    """The JSON text that says how to build the network."""
+def config_of(network, about=None):
+    """The JSON text that says how to build the network, and what else its writer says about it."""
     if network.family not in FAMILIES:
         raise ValueError(f"a network of the family {network.family!r} cannot be stored without its code")
-    return json.dumps(dict(family=network.family, kwargs=network.init_kwargs, **{checksums.SEALED: True}))
+    more = {} if about is None else dict(about=about)
+    return json.dumps(dict(family=network.family, kwargs=network.init_kwargs, **{checksums.SEALED: True}, **more))
+
+
+def read_about(path):
+    """What the writer of an `.npz` of this project said about its network (`write_npz`): a dict, empty if nothing.
+
+    Raises NetworkFileError when the file is damaged or of another make.
+    """
+    with open_arrays(path) as arrays:
+        if "config" not in arrays:
+            raise NetworkFileError(f"{path}: does not say what network it holds; it was not written by convert")
+        text = arrays.text("config", MAX_JSON)
+    parse_config(text, path)
+    about = parse_json(text).get("about", {})
+    return about if isinstance(about, dict) else {}
 
 
 def stored_tensors(network, dtype):

@@ -18,7 +18,7 @@ from latent_plugins.atlas_shards import (
     shard_map,
     shard_rows,
 )
-from latent_plugins.defaults import default_candidates, default_method, paper_top_k
+from latent_plugins.defaults import default_atlas_method, default_candidates, paper_top_k
 from latent_plugins.fingerprint import fingerprint
 from latent_plugins.methods import PREDICTED, WITH_BASIS, method_class
 from latent_plugins.predictor.methods import HYBRID_DIRECTIONS
@@ -68,9 +68,9 @@ def make_settings(
     """AtlasSettings for a generator, with its defaults filled in and every value checked.
 
     top_k: singular values stored per candidate, by default as many as the method says (`stored`), at most all; of
-    predicted volumes, which are those of one top_k, the papers' number. method: one of `method_names`; by default the
-    cheaper one of exact and subspace. method_settings: those of the method (`projection`, `basis` and so on); None is
-    its default, and those of other methods are left aside.
+    predicted volumes, which are those of one top_k, the papers' number. method: one of `method_names`; by default what
+    `default_atlas_method` chooses for so many candidates. method_settings: those of the method (`projection`, `basis`
+    and so on); None is its default, and those of other methods are left aside.
     precision: of the products (`spectrum`); compile: whether they go through torch.compile. detector: source (file or
     short name) of the feature detector of a feature space; layer: its layer. classes: class indices of a conditional
     network, by default all. Raises ValueError with the offending value and what would be right.
@@ -101,7 +101,12 @@ def make_settings(
         detector = detector or default_detector(name)
     opened = detector and opened_detector(detector, next(generator.parameters()).device)
     space_map = get_space(generator, name, c=label, domain=domain, detector=opened, layer=layer)
-    method = method or default_method(space_map, top_k)
+    candidates = default_candidates(name) if candidates is None else candidates
+    if candidates < 1:
+        raise ValueError(f"the number of candidates must be positive, not {candidates}")
+    if method is None:
+        method, usual = default_atlas_method(space_map, candidates, top_k)
+        method_settings = usual | {key: value for key, value in method_settings.items() if value is not None}
     if top_k is not None and not 1 <= top_k <= space_map.max_rank:
         raise ValueError(f"top-k {top_k} is outside 1 to {space_map.max_rank}, the rank of the space {name} here")
     made = chosen(method, method_settings)
@@ -113,9 +118,6 @@ def make_settings(
         raise ValueError(f"top-k {top_k} is outside 1 to {limit}, what the method {method} gives in the space {name}")
     if name == "z:w":
         psi, cutoff = 1, None  # truncation scales every volume by the same factor, which no weight sees
-    candidates = default_candidates(name) if candidates is None else candidates
-    if candidates < 1:
-        raise ValueError(f"the number of candidates must be positive, not {candidates}")
     return AtlasSettings(
         network=fingerprint(generator),
         z_dim=generator.z_dim,

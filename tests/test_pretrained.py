@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from dnnlib_compat import pretrained
+from dnnlib_compat.companions import KINDS
 from dnnlib_compat.pretrained import catalogue, default_name, detectors, locate, resolve
 from latent_plugins.metrics.names import OFFICIAL_DETECTORS
 
@@ -32,7 +33,7 @@ def package(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_entry_is_complete(name):
     entry = ENTRIES[name]
-    assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default", "detector", "statistics"}
+    assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default", "detector", "statistics", *KINDS}
     assert entry.get("detector") in (None, *detectors())
     assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name)
     assert entry["family"] in ("stylegan2", "stylegan3", "dcgan") and entry["dataset"] and entry["licence"]
@@ -58,7 +59,7 @@ def test_published_entry_agrees_with_its_file_name(name):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_recommendation_uses_known_words(name):
     advice = ENTRIES[name]["recommended"]
-    assert set(advice) <= {"sampler", "space", "rho", "top_k", "source"}
+    assert set(advice) <= {"sampler", "space", "rho", "top_k", "source", "other_spaces"}
     assert advice.get("sampler", "magnet") in ("magnet", "polarity")
     assert advice.get("space", "pixel") in ("style", "pixel", "vgg", "inception")
     assert advice.get("top_k", 1) >= 1

@@ -8,6 +8,7 @@ import itertools
 import torch
 
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
+from dnnlib_compat.networks.image_critic import ImageCritic
 from latent_plugins.reweighting.presets import INPUTS
 
 
@@ -73,46 +74,6 @@ class WeightNetwork(torch.nn.Module):
         return self.out(self.layers(x)).relu().squeeze(1)
 
 
-class ImageCritic(torch.nn.Module):
-    """D^α for images [N, channels, resolution, resolution] → [N]: halved by strided convolutions down to 4×4.
-
-    There is no normalisation across the batch: the gradient penalty is one of each image on its own ("Improved training
-    of Wasserstein GANs", Gulrajani et al. 2017, Sec. 4). Layers at resolution R have channel_base / R channels, 8 to
-    channel_max of them.
-
-    Raises ValueError for a resolution that is no power of two from 4 on, or channels that are neither 1 nor 3.
-    """
-
-    kind = "image"
-
-    def __init__(self, resolution, channels, channel_base, channel_max):
-        super().__init__()
-        if resolution < 4 or resolution & (resolution - 1):
-            raise ValueError(f"a critic of images with {resolution} pixels: give a power of two, 4 or more")
-        if channels not in (1, 3):
-            raise ValueError(f"a critic of images with {channels} channels: give 1 (grayscale) or 3 (RGB)")
-        self.resolution, self.channels = resolution, channels
-        self.channel_base, self.channel_max = channel_base, channel_max
-        layers = [torch.nn.Conv2d(channels, self._width(resolution), 3, padding=1), torch.nn.LeakyReLU(0.2)]
-        while resolution > 4:
-            sizes = self._width(resolution), self._width(resolution // 2)
-            layers += [torch.nn.Conv2d(*sizes, 4, stride=2, padding=1), torch.nn.LeakyReLU(0.2)]
-            resolution //= 2
-        self.layers = torch.nn.Sequential(*layers)
-        self.out = torch.nn.Linear(16 * self._width(4), 1)
-
-    @property
-    def settings(self):
-        names = ("kind", "resolution", "channels", "channel_base", "channel_max")
-        return {name: getattr(self, name) for name in names}
-
-    def forward(self, x):
-        return self.out(self.layers(x).flatten(1)).squeeze(1)
-
-    def _width(self, resolution):
-        return min(self.channel_max, max(8, self.channel_base // resolution))
-
-
 class VectorCritic(torch.nn.Module):
     """D^α for vectors [N, …] of in_dim numbers → [N]: a multilayer perceptron, for experiments in few dimensions.
 
@@ -169,9 +130,14 @@ def build_critic(settings):
 
 
 def critic_of(discriminator):
-    """A DiscriminatorCritic with the weights of a StyleGAN2Discriminator. Raises ValueError for a conditional one."""
+    """A discriminator as a critic: an ImageCritic is one; a DiscriminatorCritic of a StyleGAN2Discriminator's weights.
+
+    Raises ValueError for a conditional one.
+    """
     if discriminator.c_dim:
         raise ValueError("a discriminator of labelled images is no critic of images alone: take a preset without one")
+    if isinstance(discriminator, ImageCritic):
+        return discriminator
     critic = DiscriminatorCritic(**discriminator.init_kwargs)
     critic.load_state_dict(discriminator.state_dict())
     return critic

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dnnlib_compat.companions import companion
 from latent_plugins.methods import PREDICTED, WITH_BASIS, is_method, method_class
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.registry import available_filters, filters_and_base
@@ -73,10 +74,10 @@ def method_keyword(name, taken):
     return f"method_{name}" if name in taken else name
 
 
-def check_options(name, options, rho=None):
+def check_options(name, options, rho=None, source=None):
     """Raise ValueError for options that a sampler of this name does not have, that it lacks, or that are out of range.
 
-    Before any work: nothing is opened for it.
+    Before any work: nothing is opened for it. source: the network's name, as of a Recipe.
     """
     allowed = options_of(name, options.get("method"))
     unknown = [each for each in options if each not in allowed and options[each] is not None]
@@ -91,7 +92,8 @@ def check_options(name, options, rho=None):
         canonical_space(options["space"])
     for thing in [*(available_filters()[each] for each in filters), base]:
         check_settings(name, thing, options, rho)
-    if Needs.WEIGHTS in needs_of(name) and options.get("weights") is None:
+    weights = options.get("weights") or companion(source, "weights")
+    if Needs.WEIGHTS in needs_of(name) and weights is None:
         raise ArgumentError(f"the sampler {name} needs `weights`=FILE: make them with train_weights")
     if Needs.VOLUME in base.needs and options.get("method") in (*WITH_BASIS, *PREDICTED):
         raise ArgumentError(

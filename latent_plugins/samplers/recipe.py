@@ -6,11 +6,12 @@ import warnings
 
 import numpy as np
 
+from dnnlib_compat.companions import companion, companion_path
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue
 from latent_plugins.atlas import open_atlas
 from latent_plugins.atlas_build import MIN_SPEARMAN
-from latent_plugins.atlas_settings import PREDICTED, AtlasError, make_settings
+from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, make_settings
 from latent_plugins.atlas_together import cached_atlas
 from latent_plugins.defaults import default_candidates, paper_top_k
 from latent_plugins.importance.weights import rho_for_json
@@ -21,6 +22,7 @@ from latent_plugins.samplers.options import (
     VOLUME,
     check_options,
     method_keyword,
+    needs_of,
     own_settings,
     settings_among,
     settings_of,
@@ -69,7 +71,8 @@ class Recipe:
     """Makes the samplers of one name for a generator; atlases are found or built once.
 
     options: as for `sampler`. advice: the recommended settings of the network's catalogue entry. source: the network's
-    file, whose discriminator is the critic of samplers that need one and are given none. label: the only class wanted;
+    name or file; what the catalogue says to come with it, or a discriminator in the file, serves samplers that need
+    weights or a critic and are given none. label: the only class wanted;
     needed: how many latents are drawn from an atlas; shortage: text for too few candidates without replacement, with
     {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
     """
@@ -106,7 +109,7 @@ class Recipe:
         if Needs.TRUNCATION in cls.needs:
             made |= dict(psi=psi, cutoff=self.cutoff)
         if Needs.WEIGHTS in cls.needs:
-            made["weights"] = opened_weights(self.options["weights"])
+            made["weights"] = opened_weights(self._weights())
         return cls.make(self.generator, **made)
 
     def _base(self, rho, psi, atlas_seed):
@@ -115,8 +118,8 @@ class Recipe:
             own["psi"] = psi
         if Needs.TRUNCATION in needs:
             own |= dict(psi=psi, cutoff=self.cutoff)
-        if self.options.get("weights") is not None:
-            described["weights"] = named(self.options["weights"])
+        if self._weights() is not None:
+            described["weights"] = named(self._weights())
         if Needs.CANDIDATES in needs:
             sampler, more = self._on_atlas(rho, psi, own, atlas_seed)
             return sampler, described | more
@@ -126,7 +129,7 @@ class Recipe:
             own["volumes"] = self._volumes(space, psi)
             own["domain"] = self.options.get("domain")
         if Needs.WEIGHTS in needs:
-            own["weights"] = opened_weights(self.options["weights"])
+            own["weights"] = opened_weights(self._weights())
         if Needs.CRITIC in needs:
             own["critic"], described["critic"] = self._critic()
         return create_sampler(self.sampler_class.name, self.generator, **own), described
@@ -200,8 +203,17 @@ class Recipe:
         counted = lambda volume: self.watch.counted(volume, "volumes")  # noqa: E731
         return Volumes(self.generator, settings, top_k or min(usual, settings.top_k), counted=counted)
 
+    def _weights(self):
+        """The trained weights given, else those that come with the network, where any are needed; or None."""
+        given = self.options.get("weights")
+        wanted = given is None and Needs.WEIGHTS in needs_of(self.name)
+        return companion(self.source, "weights") if wanted else given
+
     def _critic(self):
-        """(critic, its name): the one given, that of the weights, or the discriminator in the network's own file."""
+        """(critic, its name): the one given, that of the weights, or the discriminator that comes with the network.
+
+        The latter is one of its own in the catalogue, or in the network's own file.
+        """
         if self.options.get("critic") is not None:
             return self.options["critic"], named(self.options["critic"])
         given = self.options.get("weights")
@@ -212,7 +224,8 @@ class Recipe:
         try:
             if self.source is None:
                 raise ValueError("its file is not known")
-            return load_network(self.source, key="D", device=next(self.generator.parameters()).device), self.source
+            file = companion(self.source, "discriminator") or self.source
+            return load_network(file, key="D", device=next(self.generator.parameters()).device), file
         except ValueError as error:
             raise ArgumentError(
                 f"the sampler {self.name} needs a critic: give `weights`=FILE (made by train_weights), or a network "
@@ -221,12 +234,12 @@ class Recipe:
 
 
 def opened_weights(weights):
-    """TrainedWeights of a path, or what is no path as it is."""
+    """TrainedWeights of a path or `embedded:FILE`, or what is no path as it is."""
     if not (isinstance(weights, str) or hasattr(weights, "__fspath__")):
         return weights
     from latent_plugins.reweighting.weight_files import load_weights  # its networks' classes are torch's
 
-    return load_weights(weights)
+    return load_weights(companion_path(weights))
 
 
 def named(thing):
@@ -282,8 +295,8 @@ def smallest_sample_size(sampler, label=None):
 
 
 def advice_for(advice, space):
-    """The part of `usable_advice` that is for a canonical space; {} when it is for another one."""
-    return advice if advice["space"] == space else {}
+    """The part of `usable_advice` that is for a canonical space; {} when there is none."""
+    return advice if advice["space"] == space else advice.get("other_spaces", {}).get(space, {})
 
 
 def usable_advice(generator, advice):
@@ -297,12 +310,17 @@ def usable_advice(generator, advice):
         advised = None
     if advised is None or is_feature_space(advised):
         return dict(space=default_space(generator))
-    return dict(advice, space=advised)
+    others = {canonical_space(name): part for name, part in advice.get("other_spaces", {}).items()}
+    return dict(advice, space=advised, other_spaces=others)
 
 
 def settings_for(generator, top_k, advice, **settings):
     """AtlasSettings that store at least `top_k` singular values. Raises ValueError beyond the rank."""
+    advised = advice_for(advice, settings["space"]).get("top_k")
     if settings["method"] in PREDICTED:  # volumes of one top-k: the one that will be asked for
-        top_k = top_k or advice_for(advice, settings["space"]).get("top_k")
+        top_k = top_k or advised
     usual = make_settings(generator, **settings)
+    if usual.method in WITH_BASIS and not usual.predicted:  # each value that is stored costs a product a candidate
+        top_k = top_k or min(advised or paper_top_k(usual.space, generator.family), usual.top_k)
+        return make_settings(generator, top_k=top_k, **settings)
     return usual if top_k is None or top_k <= usual.top_k else make_settings(generator, top_k=top_k, **settings)
