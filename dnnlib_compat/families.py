@@ -40,6 +40,10 @@ class Families(Mapping):
     def __init__(self, classes):
         self._builtin = {cls.family: cls for cls in classes}
 
+    def add(self, *classes):
+        """Have this process know `classes` too, by the name in their `family`: for a program's own networks."""
+        self._builtin.update({cls.family: cls for cls in classes})
+
     def added(self):
         """{name: entry point} of installed packages, without names that are taken."""
         found = entry_points(ENTRY_POINTS)

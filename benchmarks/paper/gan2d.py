@@ -106,5 +106,5 @@ def train_gan2d(name, seed=0, steps=4000, *, z_dim=2, width=128, depth=3, batch=
 
 
 # Plain files of these networks, and weights with this critic, are read wherever this module is imported.
-FAMILIES.update({cls.family: cls for cls in (PlaneGenerator, PlaneCritic)})
+FAMILIES.add(PlaneGenerator, PlaneCritic)
 CRITICS[PlaneCritic.kind] = PlaneCritic

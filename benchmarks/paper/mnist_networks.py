@@ -86,5 +86,5 @@ class CNNDiscriminator(torch.nn.Module):
 
 
 # Plain files of these networks, and weights with this critic, are read wherever this module is imported.
-FAMILIES.update({cls.family: cls for cls in (CNNGenerator, CNNDiscriminator)})
+FAMILIES.add(CNNGenerator, CNNDiscriminator)
 CRITICS[CNNDiscriminator.kind] = CNNDiscriminator
