@@ -18,12 +18,12 @@ import torch
 from scipy.stats import spearmanr
 
 from dnnlib_compat.loader import load_network
-from latent_plugins.defaults import SHARED_LABELS, SHARED_SPARE, default_candidates
-from latent_plugins.predictor import fit, predictor_inputs
-from latent_plugins.predictor.methods import HYBRID_DIRECTIONS
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import METHODS, spectrum
-from latent_plugins.spectrum.shared import BASIS_LABELS, SPARE_DIRECTIONS, shared_basis
+from latent_plugins.volume.defaults import SHARED_LABELS, SHARED_SPARE, default_candidates
+from latent_plugins.volume.predictor import fit, predictor_inputs
+from latent_plugins.volume.predictor.methods import HYBRID_DIRECTIONS
+from latent_plugins.volume.spectrum import METHODS, spectrum
+from latent_plugins.volume.spectrum.shared import BASIS_LABELS, SPARE_DIRECTIONS, shared_basis
 
 
 class Clock:

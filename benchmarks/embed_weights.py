@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from latent_plugins.array_files import read_arrays, write_arrays
+from latent_plugins.files.arrays import read_arrays, write_arrays
 from latent_plugins.reweighting.weight_files import FORMAT, WHAT, WeightsError, load_weights
 
 

@@ -25,13 +25,13 @@ from scipy.stats import spearmanr
 
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
-from latent_plugins.atlas_settings import BASIS_LABELS, HYBRID_DIRECTIONS
-from latent_plugins.predictor import fit, predictor_inputs
+from latent_plugins.atlas.settings import BASIS_LABELS, HYBRID_DIRECTIONS
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
-from latent_plugins.spectrum.compiled import CompiledMap
-from latent_plugins.spectrum.projected import orthonormal_projection
-from latent_plugins.spectrum.shared import shared_basis
+from latent_plugins.volume.predictor import fit, predictor_inputs
+from latent_plugins.volume.spectrum import spectrum
+from latent_plugins.volume.spectrum.compiled import CompiledMap
+from latent_plugins.volume.spectrum.projected import orthonormal_projection
+from latent_plugins.volume.spectrum.shared import shared_basis
 
 PROJECTION = 256
 SPARE = 6  # directions of the shared basis beyond top_k

@@ -6,7 +6,6 @@ import click
 
 from cli.command_line import RememberingCommand
 from cli.paths import FilePath
-from latent_plugins.methods import method_class, method_names
 from latent_plugins.samplers.options import (
     ATLAS,
     OPTIONS,
@@ -19,7 +18,8 @@ from latent_plugins.samplers.options import (
 )
 from latent_plugins.samplers.registry import available_filters, available_samplers, filters_and_base
 from latent_plugins.settings import MISSING
-from latent_plugins.spectrum.method import NUMBERS
+from latent_plugins.volume.methods import method_class, method_names
+from latent_plugins.volume.spectrum.method import NUMBERS
 
 # Options that every sampler's command has, by what they are for; the others are for the network, or the output.
 NETWORK = ("network", "device", "allow_code")

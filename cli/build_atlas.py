@@ -22,9 +22,9 @@ from cli.options import (
 from cli.paths import FilePath
 from cli.progress import TERMINAL, progress_option
 from latent_plugins import distributed
-from latent_plugins.atlas_plan import plan_lines
-from latent_plugins.atlas_settings import WITH_RADIUS, make_settings
-from latent_plugins.atlas_together import build_together
+from latent_plugins.atlas.plan import plan_lines
+from latent_plugins.atlas.settings import WITH_RADIUS, make_settings
+from latent_plugins.atlas.together import build_together
 from latent_plugins.spaces import canonical_space
 
 

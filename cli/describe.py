@@ -9,8 +9,8 @@ from cli.paths import NetworkSource
 from dnnlib_compat.companions import KINDS, companion
 from dnnlib_compat.download import sha256_of
 from dnnlib_compat.loader import network_file
-from latent_plugins.defaults import FAMILY_TOP_K, paper_top_k
 from latent_plugins.spaces import SHORT_NAMES, default_domain, default_space, spaces_of
+from latent_plugins.volume.defaults import FAMILY_TOP_K, paper_top_k
 
 
 @click.command()

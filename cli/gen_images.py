@@ -22,7 +22,7 @@ from cli.picture_options import captions_of, captions_option, cell_option, sheet
 from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options, sampler_choice_options, say_report
 from dnnlib_compat.line_files import append_lines, merge_lines
-from latent_plugins.atlas_settings import one_hot
+from latent_plugins.atlas.settings import one_hot
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.projected import projected_styles, rendered
 from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render

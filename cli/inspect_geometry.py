@@ -13,11 +13,10 @@ from cli.paths import DataSource, FilePath
 from cli.progress import TERMINAL, count_progress, progress_option
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.util import atomic_output
-from latent_plugins.atlas_build import MIN_SPEARMAN
-from latent_plugins.atlas_settings import one_hot
-from latent_plugins.atlas_together import cached_atlas
-from latent_plugins.defaults import paper_top_k
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.atlas.build import MIN_SPEARMAN
+from latent_plugins.atlas.settings import one_hot
+from latent_plugins.atlas.together import cached_atlas
+from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.geometry import report as reports
 from latent_plugins.geometry.report import NEED_REAL, NEED_SAMPLER, SECTIONS, choose, section
 from latent_plugins.pictures import charts
@@ -25,6 +24,7 @@ from latent_plugins.pictures.report import Report
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.recipe import choose_top_k, settings_for, usable_advice
 from latent_plugins.spaces import canonical_space, check_space, default_space, get_space
+from latent_plugins.volume.defaults import paper_top_k
 
 LONGEST_FACT = 400  # characters of a fact on the page
 

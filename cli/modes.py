@@ -19,7 +19,7 @@ from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
 from dnnlib_compat.util import atomic_output
-from latent_plugins.atlas_settings import one_hot
+from latent_plugins.atlas.settings import one_hot
 from latent_plugins.metrics.inputs import open_detectors, space_detector
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary

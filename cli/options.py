@@ -19,9 +19,9 @@ from dnnlib_compat.errors import escaped, what
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
 from dnnlib_compat.util import remove_leftovers
-from latent_plugins.atlas_build import MIN_SPEARMAN
-from latent_plugins.methods import method_names
-from latent_plugins.spectrum.precision import PRECISIONS
+from latent_plugins.atlas.build import MIN_SPEARMAN
+from latent_plugins.volume.methods import method_names
+from latent_plugins.volume.spectrum.precision import PRECISIONS
 from latent_plugins.watching import ArgumentError
 
 CHECKED = ("psi", "psis", "translate", "rhos")  # in words of their own

@@ -27,7 +27,7 @@ from cli.picture_options import captions_of, captions_option, cell_option
 from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options
 from dnnlib_compat.util import atomic_output
-from latent_plugins.atlas_settings import one_hot
+from latent_plugins.atlas.settings import one_hot
 from latent_plugins.importance.coherent import coherent_choices
 from latent_plugins.importance.weights import rho_for_json
 from latent_plugins.pictures.animations import FORMATS, save_animation

@@ -9,9 +9,9 @@ import PIL.Image
 from cli.options import Device, IntRanges, allow_code_option, chosen_device, prepare_folder, reports_errors
 from cli.paths import FilePath
 from cli.progress import TERMINAL, progress_option
+from latent_plugins.files.sample_records import read_lines
 from latent_plugins.pictures.files import save_png
 from latent_plugins.remaking import remake
-from latent_plugins.sample_records import read_lines
 
 
 @click.command()

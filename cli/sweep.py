@@ -23,7 +23,7 @@ from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
 from latent_plugins import distributed
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.metrics.lines import DRAWN, append_line
 from latent_plugins.pictures import charts
 from latent_plugins.pictures.report import Report

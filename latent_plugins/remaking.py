@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from dnnlib_compat.loader import load_network
-from latent_plugins.atlas_settings import one_hot
+from latent_plugins.atlas.settings import one_hot
+from latent_plugins.files.sample_records import checked
 from latent_plugins.importance.weights import rho_from_json
 from latent_plugins.pictures.projected import projected_styles, rendered
 from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render
-from latent_plugins.sample_records import checked
 from latent_plugins.samplers import Latents
 from latent_plugins.samplers.options import options_of
 from latent_plugins.samplers.recipe import Recipe

@@ -15,6 +15,8 @@ from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
 from dnnlib_compat.plain_files import write_npz
 
+pytest.register_assert_rewrite("helpers")  # so that their assertions explain themselves, too
+
 # The same examples in every run, and no failures because a machine is slow.
 hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("fixed")

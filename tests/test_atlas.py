@@ -15,11 +15,12 @@ from conftest import ROOT, small_stylegan2
 
 from dnnlib_compat.checksums import write_npy
 from dnnlib_compat.plain_files import write_npz
-from latent_plugins import atlas_build as atlases
-from latent_plugins.atlas import Atlas, build, open_atlas
-from latent_plugins.atlas_settings import AtlasError, make_settings
+from latent_plugins.atlas import Atlas, open_atlas
+from latent_plugins.atlas import build as atlases
+from latent_plugins.atlas.settings import AtlasError, make_settings
+from latent_plugins.atlas.table import build_alone
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
+from latent_plugins.volume.spectrum import spectrum
 
 
 def contents(folder):
@@ -55,7 +56,7 @@ def test_w_pixel_takes_the_synthesis_at_the_candidates_style(tmp_path, tiny):
 @pytest.mark.bitwise
 def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
     settings = make_settings(tiny, space="style", candidates=3500)
-    build(tiny, tmp_path / "whole", settings)
+    build_alone(tiny, tmp_path / "whole", settings)
     parts = tmp_path / "parts"
     shards = atlases.missing_shards(parts, atlases.claim(parts, settings))
     assert [stop - start for _, _, start, stop in shards] == [1000, 1000, 1000, 500]
@@ -64,7 +65,7 @@ def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
     with pytest.raises(AtlasError, match="unfinished .2 of 4 shards.; run build_atlas again"):
         open_atlas(parts)
     assert atlases.missing_shards(parts, settings) == shards[2:]
-    build(tiny, parts, settings)
+    build_alone(tiny, parts, settings)
     assert contents(parts) == contents(tmp_path / "whole")
 
 
@@ -95,11 +96,11 @@ def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
 
 def test_the_memory_bound_may_change_when_a_build_goes_on(tmp_path, tiny):
     settings = make_settings(tiny, space="style", candidates=1500, max_memory=1 << 20)
-    build(tiny, tmp_path / "a", settings)
+    build_alone(tiny, tmp_path / "a", settings)
     (tmp_path / "a" / "shard00001.npy").unlink()
     before = contents(tmp_path / "a")
     other = make_settings(tiny, space="style", candidates=1500, max_memory=1 << 28)
-    build(tiny, tmp_path / "a", other)
+    build_alone(tiny, tmp_path / "a", other)
     after = contents(tmp_path / "a")
     assert {name: after[name] for name in before} == before and "shard00001.npy" in after
 

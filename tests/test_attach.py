@@ -9,9 +9,9 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
-from detector_files import write_torchscript
-from image_zips import random_images, write_zip
-from splines import SLOPES, SplineGenerator, volume
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
+from helpers.splines import SLOPES, SplineGenerator, volume
 
 from dnnlib_compat.detectors import load_detector
 from latent_plugins.atlas import Atlas

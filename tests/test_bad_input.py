@@ -12,7 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import ROOT, small_stylegan2
-from pickles import Call, Named, module_record, official_content, write_official, write_pickle
+from helpers.pickles import Call, Named, module_record, official_content, write_official, write_pickle
+from helpers.results import check_failure
 
 from cli.build_atlas import main as build_atlas
 from cli.gen_images import main as gen_images
@@ -160,16 +161,6 @@ BUILD_CASES = [
 
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def check_failure(result, message):
-    """Exit code ≠ 0, no traceback, and `message` in one line that begins with "Error:"."""
-    assert result.exit_code not in (0, None), result.output
-    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    assert "Traceback" not in result.output
-    lines = [line for line in result.output.splitlines() if line.startswith("Error:")]
-    assert len(lines) == 1 and result.output.rstrip().endswith(lines[0]), result.output
-    assert message in lines[0], lines[0]
 
 
 @pytest.mark.parametrize("options, message", GEN_CASES)

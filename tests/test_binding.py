@@ -11,10 +11,10 @@ from cli.build_atlas import main as build_atlas
 from cli.calc_metrics import main as calc_metrics
 from cli.gen_images import main as gen_images
 from cli.sweep import main as sweep
-from latent_plugins import methods
 from latent_plugins.samplers.registry import available_filters, available_samplers
 from latent_plugins.settings import Settings, setting
-from latent_plugins.spectrum.exact import Exact
+from latent_plugins.volume import methods
+from latent_plugins.volume.spectrum.exact import Exact
 
 SETTINGS = {
     **{name: each.Settings for name, each in available_samplers().items()},

@@ -9,9 +9,9 @@ import scipy.linalg
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2, write_network
-from detector_files import SmallDetector, write_torchscript
-from image_zips import random_images, write_zip
-from test_loader import small_stylegan3
+from helpers.detector_files import SmallDetector, write_torchscript
+from helpers.image_zips import random_images, write_zip
+from helpers.small_networks import small_stylegan3
 
 from cli.calc_metrics import main as calc_metrics
 from dnnlib_compat.detectors import load_detector
@@ -239,7 +239,7 @@ def test_mix_zero_is_the_prior_and_mix_one_the_sampler(world):
 
 def test_a_sweep_gives_a_line_a_setting_and_opens_everything_once(own_cache, world, monkeypatch):
     built, computed = [], []
-    from latent_plugins import atlas_together as atlases
+    from latent_plugins.atlas import together as atlases
 
     build, dataset = atlases.build_together, real_module.RealImages._compute
     monkeypatch.setattr(atlases, "build_together", lambda *a: built.append(1) or build(*a))

@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_plugins.candidates import candidate_latents
+from latent_plugins.atlas.candidates import candidate_latents
 from latent_plugins.randomness import Stream, gumbels, uniforms
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import ROOT
-from test_bad_input import check_failure
+from helpers.results import check_failure
 
 from cli.calc_metrics import main as calc_metrics
 from cli.gen_images import main as gen_images

@@ -7,7 +7,16 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from splines import KNOTS, SLOPES, SplineGenerator, volume
+from helpers.splines import (
+    LEVEL,
+    SLOPES,
+    STRIPS,
+    SplineGenerator,
+    region_counts,
+    region_pvalue,
+    spline_masses,
+    volume,
+)
 
 from dnnlib_compat.networks.interface import Generator
 from latent_plugins.atlas import Atlas
@@ -22,32 +31,12 @@ from latent_plugins.priors import NormalPrior, SpherePrior, as_prior
 from latent_plugins.spaces import get_space
 from latent_plugins.volume import LogVolume
 
-LEVEL = 1e-3  # of every statistical test here
 CHAINS = 4000  # the last draws of so many chains are as many independent draws of π
 STEPS = 200
-
-# π's mass of each of the spline's nine regions: its coordinates are independent.
-STRIPS = np.diff(scipy.stats.norm.cdf([-np.inf, *KNOTS.tolist(), np.inf]))
-
-
-def spline_masses(rho):
-    """(masses [9] of the regions under π, E_p[volume^ρ])."""
-    strip = STRIPS * SLOPES.double().numpy() ** rho
-    return np.outer(strip, strip).ravel() / strip.sum() ** 2, strip.sum() ** 2
 
 
 def spline_log_volume(z):
     return torch.log(volume(z))
-
-
-def region_counts(z):
-    strip = np.digitize(z, KNOTS.numpy())
-    return np.bincount(3 * strip[:, 0] + strip[:, 1], minlength=9)
-
-
-def region_pvalue(z, rho):
-    """p-value of the chi-square test that draws z [n, 2] have π's region masses."""
-    return scipy.stats.chisquare(region_counts(z), len(z) * spline_masses(rho)[0]).pvalue
 
 
 # A surrogate that says little of the spline's volumes, and the field of another one: both must be corrected for.

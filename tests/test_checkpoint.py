@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pickles import Call
+from helpers.pickles import Call
 
 from dnnlib_compat.checkpoint import read_checkpoint
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError

@@ -8,8 +8,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from detector_files import write_torchscript
-from image_zips import random_images, write_zip
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
 
 from cli.build_atlas import main as build_atlas
 from cli.gen_images import main as gen_images
@@ -18,16 +18,16 @@ from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.plain_files import write_npz, write_safetensors
-from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.atlas import Atlas, open_atlas
-from latent_plugins.atlas_settings import AtlasError
-from latent_plugins.correction import read_known, write_known
+from latent_plugins.atlas.settings import AtlasError
+from latent_plugins.atlas.true_volumes import read_known, write_known
+from latent_plugins.files.arrays import read_arrays, write_arrays
 from latent_plugins.metrics.real import RealImages, Request
-from latent_plugins.predictor import load_predictor
-from latent_plugins.predictor.volumes import PredictorError
 from latent_plugins.reweighting.presets import Schedule
 from latent_plugins.reweighting.training import CHECKPOINT, Trainer, train
 from latent_plugins.reweighting.weight_files import WeightsError, load_weights
+from latent_plugins.volume.predictor import load_predictor
+from latent_plugins.volume.predictor.volumes import PredictorError
 
 
 def contents(folder):

@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 from click.testing import CliRunner
 from conftest import GOLDENS, ROOT, assert_same_images, golden_network, load_golden, small_stylegan2
-from pickles import write_official
-from test_loader import small_stylegan3
+from helpers.pickles import write_official
+from helpers.results import picture, samples
+from helpers.small_networks import small_stylegan3
 
 from cli.build_atlas import main as build_atlas
 from cli.gen_images import main as gen_images
@@ -29,15 +29,6 @@ def run(command, *args):
     result = CliRunner().invoke(command, [str(arg) for arg in args])
     assert result.exit_code == 0, result.output
     return result.output
-
-
-def picture(path):
-    return np.asarray(PIL.Image.open(path))
-
-
-def samples(outdir):
-    lines = [json.loads(line) for line in (outdir / "samples.jsonl").read_text().splitlines()]
-    return {line["file"]: line for line in lines}
 
 
 @pytest.fixture

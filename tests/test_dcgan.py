@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from family_files import write_dcgan
+from helpers.family_files import write_dcgan
 
 from cli.gen_images import main as gen_images
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from latent_plugins.any_network import wrap
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
+from latent_plugins.volume.spectrum import spectrum
 
 SIZES = [
     dict(z_dim=100, channels=[16, 8, 8, 4], img_channels=3),  # 64×64, the tutorial's depth

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from pwa_networks import CORNER_REGIONS, corner_network, flat_network, folding_network, random_network
-from splines import KNOTS, SLOPES, SplineGenerator, volume
+from helpers.pwa_networks import CORNER_REGIONS, corner_network, flat_network, folding_network, random_network
+from helpers.splines import KNOTS, SLOPES, SplineGenerator, volume
 from torch import nn
 
 from latent_plugins.geometry.density import density_at, entropy, exact_density
@@ -15,7 +15,7 @@ from latent_plugins.geometry.partition import Slice, exact_partition, sampled_pa
 from latent_plugins.geometry.piecewise import log_volumes
 from latent_plugins.priors import BoxPrior, NormalPrior
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
+from latent_plugins.volume.spectrum import spectrum
 
 LEVEL = 1e-3  # of every statistical test here
 DEVIATIONS = scipy.stats.norm.isf(LEVEL / 2)

@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from detector_files import SmallDetector, nvidia_names, random_inception, write_persistent, write_torchscript
-from pickles import Call, Named, record, write_pickle
+from helpers.detector_files import SmallDetector, nvidia_names, random_inception, write_persistent, write_torchscript
+from helpers.pickles import Call, Named, record, write_pickle
 
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError

@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from test_spectrum import FunctionMap
+from helpers.maps import FunctionMap
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry.dimension import TOLERANCE, dropped, elbow, intrinsic_dimension, rank_bound

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDENS, small_stylegan2
-from pickles import module_record, official_content, write_pickle
+from helpers.pickles import content_with, official_content, write_pickle
 
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
@@ -122,14 +122,6 @@ def test_impossible_architectures_are_refused(kwargs, message):
 
 
 # ---- files ----
-
-
-def content_with(network, attributes=None, **changes):
-    """The dictionary of an official pickle with `network` as D; `changes` alter its recorded arguments."""
-    kwargs = {k: v for k, v in {**network.init_kwargs, **changes}.items() if v != "left out"}
-    content = official_content(small_stylegan2())
-    content["D"] = module_record(network, "Discriminator", kwargs, attributes)
-    return content
 
 
 @pytest.mark.bitwise

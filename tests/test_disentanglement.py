@@ -7,10 +7,10 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
+from helpers.maps import FunctionMap, bent_map
+from helpers.splines import SplineGenerator
 from hypothesis import given
 from hypothesis import strategies as st
-from splines import SplineGenerator
-from test_spectrum import FunctionMap, bent_map
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry.angularity import neighbour_pairs, principal_angles, tangent_angles

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from conftest import ROOT, small_stylegan2, write_network
-from detector_files import write_torchscript
-from image_zips import random_images, write_zip
-from test_loader import small_stylegan3
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
+from helpers.small_networks import small_stylegan3
 
 METRICS = "--metrics=fid70_full,kid50,pr1k3_full,is50,ppl2_wend_10"
 

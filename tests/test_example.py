@@ -17,9 +17,9 @@ from cli.convert import main as convert
 from cli.describe import main as describe
 from cli.gen_images import main as gen_images
 from dnnlib_compat.loader import load_network
-from latent_plugins import methods
 from latent_plugins.attaching import attach
-from latent_plugins.spectrum import METHODS
+from latent_plugins.volume import methods
+from latent_plugins.volume.spectrum import METHODS
 
 EXAMPLES = ("nearest_sampler", "short_filter", "linear_family", "mean_metric", "difference_method")
 

@@ -12,9 +12,9 @@ import scipy.stats
 import torch
 from click.testing import CliRunner
 from conftest import ROOT, assert_same_images
-from detector_files import write_torchscript
-from family_files import WRITERS, biggan_state, write_biggan, write_biggan_hf, write_nvae
-from image_zips import random_images, write_zip
+from helpers.detector_files import write_torchscript
+from helpers.family_files import WRITERS, biggan_state, write_biggan, write_biggan_hf, write_nvae
+from helpers.image_zips import random_images, write_zip
 
 from cli.calc_metrics import main as calc_metrics
 from cli.convert import main as convert
@@ -25,8 +25,8 @@ from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks import nvae
 from dnnlib_compat.plain_files import write_npz
-from latent_plugins.atlas_settings import make_settings
-from latent_plugins.candidates import candidate_latents
+from latent_plugins.atlas.candidates import candidate_latents
+from latent_plugins.atlas.settings import make_settings
 from latent_plugins.metrics.names import parse_metric
 from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import MAPS, get_space

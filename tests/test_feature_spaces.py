@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from detector_files import write_torchscript
+from helpers.detector_files import write_torchscript
 
 from cli.build_atlas import main as build_atlas
 from cli.calc_metrics import main as calc_metrics
@@ -17,11 +17,11 @@ from dnnlib_compat.detectors import Detector, load_detector
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.inception_v3 import InceptionV3
 from latent_plugins.atlas import Atlas
-from latent_plugins.atlas_settings import make_settings
+from latent_plugins.atlas.settings import make_settings
 from latent_plugins.metrics.inputs import space_detector
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import METHODS, spectrum
-from latent_plugins.spectrum.shared import shared_basis
+from latent_plugins.volume.spectrum import METHODS, spectrum
+from latent_plugins.volume.spectrum.shared import shared_basis
 
 
 @pytest.fixture(scope="module")

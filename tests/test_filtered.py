@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from splines import KNOTS, SLOPES, SplineGenerator
-from test_reweighted_samplers import Handmade, tilted
+from helpers.handmade_weights import Handmade, tilted
+from helpers.splines import KNOTS, SLOPES, SplineGenerator
 
 from latent_plugins.atlas import Atlas
 from latent_plugins.attaching import attach

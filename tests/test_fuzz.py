@@ -18,11 +18,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_stylegan2
-from detector_files import SmallDetector, write_torchscript
-from family_files import write_biggan, write_biggan_deep, write_biggan_hf, write_nvae, write_progan, write_stylegan2_tf
-from image_zips import random_images, write_zip
-from mutations import mutated, mutated_entry
-from pickles import official_content, record, write_pickle
+from helpers.detector_files import SmallDetector, write_torchscript
+from helpers.family_files import (
+    write_biggan,
+    write_biggan_deep,
+    write_biggan_hf,
+    write_nvae,
+    write_progan,
+    write_stylegan2_tf,
+)
+from helpers.image_zips import random_images, write_zip
+from helpers.mutations import mutated, mutated_entry
+from helpers.pickles import official_content, record, write_pickle
 
 from cli.sweep import AXES, figures_of, grouped, pareto_lines, read_rows
 from cli.train_weights import read_log
@@ -36,14 +43,14 @@ from dnnlib_compat.plain_files import write_npz, write_safetensors
 from dnnlib_compat.pretrained import catalogue, locate
 from dnnlib_compat.torch_archives import read_torchscript_tensors
 from latent_plugins.atlas import Atlas, AtlasError, open_atlas
-from latent_plugins.correction import read_known, write_known
+from latent_plugins.atlas.true_volumes import read_known, write_known
 from latent_plugins.geometry.report.sequential import is_sequential_file, read_sequential
 from latent_plugins.metrics.real import ReferenceStatistics
-from latent_plugins.predictor import load_predictor
-from latent_plugins.predictor.volumes import PredictorError
 from latent_plugins.reweighting.presets import Schedule
 from latent_plugins.reweighting.training import CHECKPOINT, Trainer, steps_done, train
 from latent_plugins.reweighting.weight_files import WeightsError, load_weights
+from latent_plugins.volume.predictor import load_predictor
+from latent_plugins.volume.predictor.volumes import PredictorError
 
 SECONDS, GROWTH = 10, 1 << 30  # of one file; bytes, of all files of a format
 SCHEDULE = Schedule(hidden=(4,), batch=4, critic_batch=4, channel_base=64, channel_max=8, steps=2)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import ROOT, assert_same_images, small_stylegan2, write_network
-from detector_files import write_torchscript
-from family_files import write_biggan
-from image_zips import random_images, write_zip
-from test_commands import picture, samples
-from test_loader import small_stylegan3
+from helpers.detector_files import write_torchscript
+from helpers.family_files import write_biggan
+from helpers.image_zips import random_images, write_zip
+from helpers.results import picture, samples
+from helpers.small_networks import small_stylegan3
 
 from cli.build_atlas import main as build_atlas
 from cli.calc_metrics import main as calc_metrics

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 import torch
-from pickles import PERSISTENT, Call, Named, gpu_tensor, official_content, record, write_pickle
+from helpers.pickles import PERSISTENT, Call, Named, gpu_tensor, official_content, record, write_pickle
 
 from dnnlib_compat.errors import NetworkFileError, UnsafePickleError
 from dnnlib_compat.loader import load_network

@@ -13,10 +13,10 @@ import scipy.stats
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from image_zips import random_images, write_zip
-from pickles import write_official
-from pwa_networks import corner_network
-from test_spectrum import FunctionMap
+from helpers.image_zips import random_images, write_zip
+from helpers.maps import FunctionMap
+from helpers.pickles import write_official
+from helpers.pwa_networks import corner_network
 from torch import nn
 
 from cli.gen_images import main as gen_images

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from conftest import small_stylegan2
-from splines import SplineGenerator, bend
-from test_spectrum import FunctionMap
+from helpers.maps import FunctionMap
+from helpers.splines import SplineGenerator, bend
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry.inversion import METHODS, TOLERANCE, Inversion, compare_inversions, invert

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, small_stylegan2, write_network
-from image_zips import random_images, write_zip
+from helpers.image_zips import random_images, write_zip
 
 from cli.sweep import add_row, read_rows
 from dnnlib_compat.checkpoint_networks import read_config
@@ -21,8 +21,8 @@ from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.nesting import check_nesting, nesting
-from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.atlas import Atlas, AtlasError, open_atlas
+from latent_plugins.files.arrays import read_arrays, write_arrays
 
 DEEP = "[" * 10**6
 TOO_DEEP = "nested more than 100 deep"

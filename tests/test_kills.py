@@ -13,9 +13,9 @@ import tempfile
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT, small_stylegan2, write_network
-from detector_files import write_torchscript
-from image_zips import random_images, write_zip
-from killing import assert_killed, kill_at
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
+from helpers.killing import assert_killed, kill_at
 
 from cli import gen_images as gen_images_module
 from cli.build_atlas import main as build_atlas

@@ -15,10 +15,10 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
-from toy_laws import CLASSES, LEVEL, PRIORS, RATES, Law, ToyGenerator, log_volume, norm, slopes, two_samples
+from helpers.toy_laws import CLASSES, LEVEL, PRIORS, RATES, Law, ToyGenerator, log_volume, norm, slopes, two_samples
 
 from latent_plugins.atlas import Atlas
-from latent_plugins.candidates import candidate_latents
+from latent_plugins.atlas.candidates import candidate_latents
 from latent_plugins.importance.resampling import bulk, by_seed
 from latent_plugins.importance.weights import log_weights
 from latent_plugins.randomness import torch_seed

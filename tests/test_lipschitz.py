@@ -6,13 +6,13 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from splines import SLOPES, SplineGenerator, volume
-from test_spectrum import FunctionMap, bent_map
+from helpers.maps import FunctionMap, bent_map
+from helpers.splines import SLOPES, SplineGenerator, volume
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry.lipschitz import frobenius_norms, lipschitz_estimate, repeated_maxima, variance_ratio
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
+from latent_plugins.volume.spectrum import spectrum
 
 LEVEL = 1e-3  # of every statistical test here
 

@@ -4,24 +4,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import load_golden, small_stylegan2
-from pickles import module_record, official_content, with_gpu_tensors, write_official, write_pickle
+from helpers.pickles import module_record, official_content, with_gpu_tensors, write_official, write_pickle
+from helpers.small_networks import images, small_stylegan3
 
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
-from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
 from dnnlib_compat.plain_files import read_npz, write_npz
 from dnnlib_compat.unpickle import read_pickle
-
-
-def images(network, n=2):
-    z = torch.from_numpy(np.random.RandomState(0).randn(n, network.z_dim)).float()
-    return network(z, torch.eye(max(network.c_dim, 1))[:n, : network.c_dim].expand(n, -1))
-
-
-def small_stylegan3():
-    torch.manual_seed(0)
-    kwargs = dict(channel_base=128, channel_max=8, num_layers=4, margin_size=2, first_stopband=4)
-    return StyleGAN3Generator(8, 0, 8, 16, 3, **kwargs).eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("name", ["stylegan3-t-structure", "stylegan2-ada-cond-structure"])

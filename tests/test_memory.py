@@ -5,17 +5,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from detector_files import write_persistent
-from family_files import WRITERS
+from helpers.detector_files import write_persistent
+from helpers.family_files import WRITERS
 
 from cli.convert import main as convert
 from dnnlib_compat.assemble import owned
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.inception_v3 import InceptionV3
-from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.atlas import Atlas
-from latent_plugins.candidates import candidate_latents
+from latent_plugins.atlas.candidates import candidate_latents
+from latent_plugins.files.arrays import read_arrays, write_arrays
 
 ALIGNMENT = 64  # bytes, of torch's allocator on CPUs
 

@@ -11,32 +11,32 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, small_stylegan2
-from test_spectrum import FunctionMap, bent_map
+from helpers.maps import FunctionMap, bent_map
 
 from dnnlib_compat.checksums import sealed_json
 from latent_plugins.atlas import Atlas, open_atlas
-from latent_plugins.atlas_build import missing_shards
-from latent_plugins.atlas_record import AtlasSettings
-from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, make_settings, read_settings
-from latent_plugins.defaults import default_method
-from latent_plugins.methods import is_method, method_class, method_names, register
-from latent_plugins.predictor import PREDICTORS, Predictor
+from latent_plugins.atlas.build import missing_shards
+from latent_plugins.atlas.record import AtlasSettings
+from latent_plugins.atlas.settings import PREDICTED, WITH_BASIS, AtlasError, make_settings, read_settings
 from latent_plugins.settings import Settings, setting
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import METHODS, Method, Registry, spectrum
-from latent_plugins.spectrum.method import NUMBERS, RESERVED
-from latent_plugins.spectrum.operator import JacobianOperator
-from latent_plugins.spectrum.products import top_singular_values
+from latent_plugins.volume.defaults import default_method
+from latent_plugins.volume.methods import is_method, method_class, method_names, register
+from latent_plugins.volume.predictor import PREDICTORS, Predictor
+from latent_plugins.volume.spectrum import METHODS, Method, Registry, spectrum
+from latent_plugins.volume.spectrum.method import NUMBERS, RESERVED
+from latent_plugins.volume.spectrum.operator import JacobianOperator
+from latent_plugins.volume.spectrum.products import top_singular_values
 
 LIGHT = [
     "dnnlib_compat.detectors",
-    "latent_plugins.atlas_settings",
-    "latent_plugins.defaults",
-    "latent_plugins.methods",
-    "latent_plugins.predictor",
+    "latent_plugins.atlas.settings",
+    "latent_plugins.volume.defaults",
+    "latent_plugins.volume.methods",
+    "latent_plugins.volume.predictor",
     "latent_plugins.priors",
     "latent_plugins.spaces",
-    "latent_plugins.spectrum",
+    "latent_plugins.volume.spectrum",
     "latent_plugins.volume",
 ]
 
@@ -338,7 +338,7 @@ torch.__path__, torch.__spec__ = [], importlib.machinery.ModuleSpec("torch", Non
 sys.modules["torch"] = torch
 for name in sys.argv[1:]:
     importlib.import_module(name)
-from latent_plugins.methods import method_class, method_names
+from latent_plugins.volume.methods import method_class, method_names
 print(len([method_class(name).Settings.described() for name in method_names()]))
 """
 

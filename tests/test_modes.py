@@ -10,8 +10,8 @@ import scipy.stats
 import torch
 from click.testing import CliRunner
 from conftest import assert_same_images, small_stylegan2, write_network
-from detector_files import write_torchscript
-from image_zips import random_images, write_zip
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
 
 from cli.gen_images import main as gen_images
 from cli.modes import features_for_lpips

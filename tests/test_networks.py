@@ -4,20 +4,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDENS, golden_network, small_stylegan2
+from helpers.golden_networks import NETWORKS
 
 from dnnlib_compat.networks import ops
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
-
-NETWORKS = [
-    "stylegan2-ada-skip",
-    "stylegan2-sg3repo-skip",
-    "stylegan2-sg3repo-resnet-cond",
-    "stylegan2-orig-clamped",
-    "stylegan3-t",
-    "stylegan3-r",
-]
+from latent_plugins.volume.spectrum import spectrum
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDENS, small_stylegan2
-from family_files import write_biggan
-from test_loader import small_stylegan3
+from helpers.family_files import write_biggan
+from helpers.small_networks import small_stylegan3
 
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator

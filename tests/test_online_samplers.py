@@ -7,10 +7,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from pickles import write_official, write_pickle
-from splines import SLOPES, SplineGenerator, volume
-from test_chains import LEVEL, region_pvalue, spline_masses
-from test_discriminator import content_with
+from helpers.pickles import content_with, write_official, write_pickle
+from helpers.splines import LEVEL, SLOPES, SplineGenerator, region_pvalue, spline_masses, volume
 
 from cli.calc_metrics import main as calc_metrics
 from cli.gen_images import main as gen_images

@@ -6,9 +6,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from pwa_networks import (
+from helpers.pwa_networks import (
     CORNER_REGIONS,
     convolutional_network,
     corner_network,
@@ -16,6 +14,8 @@ from pwa_networks import (
     one_hidden_layer,
     random_network,
 )
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from latent_plugins.geometry.partition import (

@@ -10,9 +10,9 @@ import PIL.Image
 import pytest
 from click.testing import CliRunner
 from conftest import small_stylegan2, write_network
-from detector_files import write_torchscript
-from image_zips import random_images, write_zip
-from pickles import write_official
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
+from helpers.pickles import write_official
 
 from cli.gen_images import main as gen_images
 from cli.inspect_geometry import main as inspect_geometry

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from pwa_networks import CORNER_REGIONS, convolutional_network, corner_network, one_hidden_layer, random_network
+from helpers.pwa_networks import CORNER_REGIONS, convolutional_network, corner_network, one_hidden_layer, random_network
 from torch import nn
 
 from latent_plugins.geometry.piecewise import (

@@ -8,23 +8,23 @@ import scipy.stats
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from pickles import write_official
-from splines import SplineGenerator
+from helpers.pickles import write_official
+from helpers.splines import SplineGenerator
 
 from cli.build_atlas import main as build_atlas
 from cli.gen_images import main as gen_images
 from latent_plugins.atlas import Atlas, open_atlas
-from latent_plugins.atlas_settings import AtlasError, candidates, make_settings
-from latent_plugins.correction import true_volumes
+from latent_plugins.atlas.settings import AtlasError, candidates, make_settings
+from latent_plugins.atlas.true_volumes import true_volumes
 from latent_plugins.importance.report import mean_log_volume
 from latent_plugins.importance.weights import degeneracy, log_volume, log_weights
-from latent_plugins.predictor import PredictorError, agreement, fit, load_predictor, predictor_inputs
-from latent_plugins.predictor.fit import MOST_INPUTS, standardisation
-from latent_plugins.predictor.inputs import channel_energies
 from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
-from latent_plugins.spectrum.shared import shared_basis
+from latent_plugins.volume.predictor import PredictorError, agreement, fit, load_predictor, predictor_inputs
+from latent_plugins.volume.predictor.fit import MOST_INPUTS, standardisation
+from latent_plugins.volume.predictor.inputs import channel_energies
+from latent_plugins.volume.spectrum import spectrum
+from latent_plugins.volume.spectrum.shared import shared_basis
 
 SETTINGS = dict(space="pixel", top_k=4, candidates=300, labels=400)
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from toy_laws import ToyGenerator
+from helpers.toy_laws import ToyGenerator
 
 from latent_plugins.priors import (
     BallPrior,

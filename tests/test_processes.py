@@ -10,7 +10,7 @@ import time
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT, small_stylegan2
-from pickles import write_official
+from helpers.pickles import write_official
 
 from cli.build_atlas import main as build_atlas
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDENS
-from tf_pickles import (
+from helpers.small_networks import small_progan
+from helpers.tf_pickles import (
     PROGAN,
     Recorded,
     golden_inputs,
@@ -44,17 +45,6 @@ def golden(request, tmp_path_factory):
 
 def relative_error(ours, reference):
     return np.abs(ours.numpy() - reference).max() / reference.std()
-
-
-def small_progan(seed=0, **kwargs):
-    """An untrained 16×16 ProGAN."""
-    torch.manual_seed(seed)
-    defaults = dict(z_dim=8, c_dim=0, img_resolution=16, img_channels=3, channels=[8, 6, 4])
-    network = ProGANGenerator(**(defaults | kwargs)).eval().requires_grad_(False)
-    for name, parameter in network.named_parameters():
-        if name.endswith("bias"):
-            parameter.normal_(std=0.3)
-    return network
 
 
 def draw(network, n=3):

@@ -9,19 +9,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from image_zips import random_images, write_zip
-from pickles import write_official, write_pickle
-from test_discriminator import content_with
+from helpers.image_zips import random_images, write_zip
+from helpers.pickles import content_with, write_official, write_pickle
 
-import latent_plugins.atlas_together as together
+import latent_plugins.atlas.together as together
 from cli.gen_images import main as gen_images
 from cli.remake import main as remake_command
 from cli.train_weights import main as train_weights
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from latent_plugins.atlas import Atlas
+from latent_plugins.files.sample_records import read_lines
 from latent_plugins.remaking import remake
-from latent_plugins.sample_records import read_lines
 from latent_plugins.samplers.registry import available_filters, available_samplers
 
 ATLAS = "--candidates=60 --space=style --top-k=3"

@@ -8,7 +8,8 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from test_reweighting import Line
+from helpers.handmade_weights import Handmade, tilted
+from helpers.small_networks import Line
 
 from latent_plugins.reweighting import WeightsError, load_weights
 from latent_plugins.reweighting.networks import ImageCritic, WeightNetwork
@@ -19,28 +20,6 @@ from latent_plugins.samplers.reweighted import AT_ONCE, ascend, proposals
 
 LEVEL = 0.001
 NAMES = ("latentrs", "latentga", "latentrs+ga")
-
-
-class Handmade:
-    """Weights of a known function of z, or of z and c, that count how often they are asked."""
-
-    def __init__(self, function, m=2.0):
-        self.function, self.m, self.asked = function, m, 0
-
-    def check_network(self, generator):
-        pass
-
-    def to(self, device):
-        return self
-
-    def weights(self, generator, z, c=None):
-        self.asked += len(z)
-        return self.function(z, c)
-
-
-def tilted(z, c):
-    """2 Φ(z₀): mean 1, below 2; the first coordinate of z ~ w · prior has the distribution function Φ²."""
-    return 2 * torch.special.ndtr(z[:, 0])
 
 
 def squared(x):

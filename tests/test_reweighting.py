@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_stylegan2
-from image_zips import random_images, write_zip
-from splines import SplineGenerator
+from helpers.image_zips import random_images, write_zip
+from helpers.small_networks import Line
+from helpers.splines import SplineGenerator
 
 from dnnlib_compat.datasets import ImageDataset
-from dnnlib_compat.networks.interface import LatentGenerator
 from dnnlib_compat.plain_files import write_npz
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.reweighting import PRESETS, Schedule, WeightsCollapsed, WeightsError, load_weights, train
 from latent_plugins.reweighting.networks import (
     ImageCritic,
@@ -28,19 +28,6 @@ from latent_plugins.reweighting.training import COLUMNS, Trainer, steps_done
 from latent_plugins.reweighting.weight_files import save_weights
 
 SMALL = Schedule(hidden=(16, 16), batch=8, channel_base=64, steps=12)
-
-
-class Line(LatentGenerator):
-    """z in R → an image of one pixel, z itself."""
-
-    family = "line"
-
-    def __init__(self):
-        super().__init__(z_dim=1, c_dim=0, img_resolution=1, img_channels=1, init_kwargs={})
-        self.register_parameter("gain", torch.nn.Parameter(torch.ones(1), requires_grad=False))
-
-    def images(self, z, c, psi):
-        return (self.gain * z)[:, :, None, None]
 
 
 @pytest.fixture

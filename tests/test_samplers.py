@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_plugins.atlas import Atlas
-from latent_plugins.atlas_settings import AtlasError
+from latent_plugins.atlas.settings import AtlasError
 from latent_plugins.importance.resampling import gumbel_order, inverse_cdf
 from latent_plugins.importance.weights import degeneracy, log_weights
 from latent_plugins.samplers import available_samplers, create_sampler

@@ -18,9 +18,9 @@ from cli.sweep import add_row, read_rows
 from dnnlib_compat import locks
 from dnnlib_compat.line_files import append_lines, merge_lines
 from dnnlib_compat.locks import folder_locked, locked
-from latent_plugins import atlas_build
 from latent_plugins.atlas import Atlas
-from latent_plugins.correction import read_known, write_known
+from latent_plugins.atlas import build as atlas_build
+from latent_plugins.atlas.true_volumes import read_known, write_known
 
 PROCESSES, LINES = 4, 25
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from splines import SplineGenerator
+from helpers.splines import SplineGenerator
 
 from latent_plugins.samplers import simplicial as simplicial_module
 from latent_plugins.samplers.simplicial import SimplicialSampler, acceptance_rate, simplex

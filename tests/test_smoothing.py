@@ -7,21 +7,21 @@ import pickle
 import pytest
 import torch
 from conftest import small_stylegan2
-from family_files import biggan_state
-from splines import SplineGenerator
-from test_biggan import converted
-from test_nvae import small as small_nvae
-from test_progan import small_progan
+from helpers.biggan_tensors import converted
+from helpers.family_files import biggan_state
+from helpers.nvae_networks import small as small_nvae
+from helpers.small_networks import small_progan
+from helpers.splines import SplineGenerator
 
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
 from dnnlib_compat.networks.stylegan3 import StyleGAN3Generator
 from dnnlib_compat.plain_files import write_npz
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.geometry.smoothing import smooth_leaky_relu, smoothed
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import spectrum
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows
+from latent_plugins.volume.spectrum import spectrum
+from latent_plugins.volume.spectrum.products import jacobian_columns, jacobian_rows
 
 
 def small_stylegan3():

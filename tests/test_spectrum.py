@@ -1,44 +1,21 @@
 """Spectra against the Jacobians of autograd, and against goldens."""
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 from conftest import golden_network
+from helpers.golden_networks import NETWORKS
+from helpers.maps import FunctionMap, bent_map
 from hypothesis import given
 from hypothesis import strategies as st
-from test_networks import NETWORKS
 
 from latent_plugins.spaces import get_space, to_sphere
-from latent_plugins.spectrum import spectrum
-from latent_plugins.spectrum.memory import bytes_per_row, plan_chunks
-from latent_plugins.spectrum.products import jacobian_columns, jacobian_rows, top_singular_values
-from latent_plugins.spectrum.projected import orthonormal_projection
-
-
-@dataclasses.dataclass
-class FunctionMap:
-    """Any batched function as a space."""
-
-    function: object
-    in_dim: int
-    out_dim: int
-    name: str = "test"
-
-    @property
-    def max_rank(self):
-        return min(self.in_dim, self.out_dim)
-
-    def __call__(self, x):
-        return self.function(x)
-
-
-def bent_map(n_in, n_out):
-    generator = torch.Generator().manual_seed(n_in + 100 * n_out)
-    a, b = torch.randn(n_in, 16, generator=generator), torch.randn(16, n_out, generator=generator)
-    return FunctionMap(lambda x: torch.tanh(x @ a) @ b, n_in, n_out)
+from latent_plugins.volume.spectrum import spectrum
+from latent_plugins.volume.spectrum.memory import bytes_per_row, plan_chunks
+from latent_plugins.volume.spectrum.products import jacobian_columns, jacobian_rows, top_singular_values
+from latent_plugins.volume.spectrum.projected import orthonormal_projection
 
 
 def reference(space_map, x):

@@ -5,22 +5,22 @@ import math
 import pytest
 import torch
 from conftest import small_stylegan2
+from helpers.maps import FunctionMap, bent_map
 from scipy.stats import spearmanr
-from test_spectrum import FunctionMap, bent_map
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import memory, spectrum
-from latent_plugins.spectrum.compiled import CompiledMap
-from latent_plugins.spectrum.operator import JacobianOperator
-from latent_plugins.spectrum.products import (
+from latent_plugins.volume.spectrum import memory, spectrum
+from latent_plugins.volume.spectrum.compiled import CompiledMap
+from latent_plugins.volume.spectrum.operator import JacobianOperator
+from latent_plugins.volume.spectrum.products import (
     jacobian_columns,
     jacobian_columns_each,
     jacobian_rows,
     jacobian_rows_each,
 )
-from latent_plugins.spectrum.shared import shared_basis
-from latent_plugins.spectrum.subspace import Subspace, orthonormal
+from latent_plugins.volume.spectrum.shared import shared_basis
+from latent_plugins.volume.spectrum.subspace import Subspace, orthonormal
 
 SPACES = [(name, domain) for name in ("z:w", "z:pixel", "w:pixel") for domain in ("sphere", "gaussian")]
 

@@ -8,10 +8,10 @@ import PIL.Image
 import pytest
 from click.testing import CliRunner
 from conftest import small_stylegan2, write_network
-from detector_files import write_torchscript
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
 from hypothesis import given
 from hypothesis import strategies as st
-from image_zips import random_images, write_zip
 
 from cli import sweep as module
 from cli.sweep import main as sweep

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDENS, small_stylegan2
-from pickles import Call, Named, write_pickle
-from tf_pickles import (
+from helpers.pickles import Call, Named, write_pickle
+from helpers.tf_pickles import (
     PROGAN,
     STYLEGAN2,
     Recorded,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from splines import SLOPES, SplineGenerator, bend, volume
+from helpers.splines import SLOPES, SplineGenerator, bend, volume
 
 from latent_plugins.atlas import Atlas
 from latent_plugins.samplers import create_sampler

@@ -9,8 +9,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2
-from image_zips import random_images, write_zip
-from pickles import module_record, official_content, write_official, write_pickle
+from helpers.image_zips import random_images, write_zip
+from helpers.pickles import module_record, official_content, write_official, write_pickle
 
 from cli import gen_images, train_weights
 from dnnlib_compat.loader import load_network

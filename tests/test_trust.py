@@ -17,11 +17,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import small_stylegan2, write_network
-from image_zips import random_images, write_zip
-from pickles import Call, Named, official_content, write_official, write_pickle
-from test_bad_input import check_failure
-from test_loader import images
-from tf_pickles import as_file, tf_stylegan2, write_tf_pickle
+from helpers.image_zips import random_images, write_zip
+from helpers.pickles import Call, Named, official_content, write_official, write_pickle
+from helpers.results import check_failure
+from helpers.small_networks import images
+from helpers.tf_pickles import as_file, tf_stylegan2, write_tf_pickle
 
 from cli import calc_metrics, convert, describe, gen_images, inspect_geometry, modes, polarity_strip, sweep
 from cli import train_weights as train_weights_command
@@ -38,11 +38,11 @@ from dnnlib_compat.errors import DatasetError, NetworkFileError, UnsafePickleErr
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.plain_files import read_npz
 from dnnlib_compat.unpickle import read_pickle
-from latent_plugins.array_files import read_arrays, write_arrays
 from latent_plugins.atlas import Atlas, AtlasError, open_atlas
-from latent_plugins.atlas_settings import plain_map, read_settings
-from latent_plugins.predictor import load_predictor
+from latent_plugins.atlas.settings import plain_map, read_settings
+from latent_plugins.files.arrays import read_arrays, write_arrays
 from latent_plugins.reweighting.weight_files import load_weights
+from latent_plugins.volume.predictor import load_predictor
 
 
 def refusal(path, error=NetworkFileError, **options):
@@ -490,7 +490,7 @@ KEYS = ["G_ema", "g_ema", "model", "generator", "netG", "netG_state_dict", "ema"
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("key", [None, *KEYS])
 def test_wrappers_and_keys_of_state_dicts(tmp_path, prefix, key):
-    from family_files import biggan_state
+    from helpers.family_files import biggan_state
 
     torch.save(biggan_state(), tmp_path / "plain.pth")
     wrapped = {f"{prefix}{name}": tensor for name, tensor in biggan_state().items()}

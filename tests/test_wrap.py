@@ -10,8 +10,8 @@ import scipy.stats
 import torch
 from click.testing import CliRunner
 from conftest import ROOT
-from detector_files import write_torchscript
-from image_zips import random_images, write_zip
+from helpers.detector_files import write_torchscript
+from helpers.image_zips import random_images, write_zip
 
 from cli.build_atlas import main as build_atlas
 from cli.calc_metrics import main as calc_metrics
@@ -23,15 +23,15 @@ from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from latent_plugins.any_network import wrap
 from latent_plugins.atlas import Atlas
-from latent_plugins.atlas_settings import AtlasError, make_settings
+from latent_plugins.atlas.candidates import candidate_latents
+from latent_plugins.atlas.settings import AtlasError, make_settings
 from latent_plugins.attaching import attach
-from latent_plugins.candidates import candidate_latents
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.pictures.rendering import render
 from latent_plugins.priors import BallPrior, BoxPrior, NormalPrior, SpherePrior, TruncatedNormalPrior, prior_of
 from latent_plugins.samplers import create_sampler
 from latent_plugins.spaces import get_space, spaces_of
-from latent_plugins.spectrum import spectrum
+from latent_plugins.volume.spectrum import spectrum
 
 FILE = """
 import torch

@@ -3,8 +3,8 @@
 import torch
 
 from latent_plugins.settings import Settings, setting
-from latent_plugins.spectrum import Method
-from latent_plugins.spectrum.products import top_singular_values
+from latent_plugins.volume.spectrum import Method
+from latent_plugins.volume.spectrum.products import top_singular_values
 
 
 class Difference(Method):

@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_plugins.candidates import candidate_latents
+from latent_plugins.atlas.candidates import candidate_latents
 from latent_plugins.randomness import torch_seed
 from latent_plugins.samplers import Latents, Sampler
 from latent_plugins.samplers.base import check_labels

@@ -12,7 +12,7 @@ import torch
 
 from latent_plugins.chains.moves import prior_latents, start
 from latent_plugins.chains.pcn import pcn
-from latent_plugins.predictor import fit
+from latent_plugins.volume.predictor import fit
 
 LESSONS = 4
 INNER = (100, 3)  # moves by the surrogate between two corrections, in turn

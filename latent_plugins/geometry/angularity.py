@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from latent_plugins.geometry.jacobians import check_rows, jacobians
 from latent_plugins.spaces import DOMAINS, to_sphere
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
-from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
+from latent_plugins.volume.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
 
 # Two Jacobians at once, and in float64 a basis of either tangent space with its orthonormal form.
 PAIR_BYTES_PER_ENTRY = 2 * BYTES_PER_ENTRY + 4 * 8

@@ -11,8 +11,8 @@ import dataclasses
 import torch
 
 from latent_plugins.geometry.jacobians import check_rows
-from latent_plugins.spectrum import spectrum
-from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
+from latent_plugins.volume.spectrum import spectrum
+from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
 
 # Singular values of a float32 Jacobian carry its rounding: forward and reverse mode differ, in the spectral norm, by
 # 1.4e-7 to 3.4e-7 of the largest one over the embedded network and small StyleGAN2 and StyleGAN3 ones. What stands a

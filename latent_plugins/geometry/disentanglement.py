@@ -10,9 +10,9 @@ import dataclasses
 import torch
 
 from latent_plugins.geometry.jacobians import check_rows, jacobians
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
-from latent_plugins.spectrum.operator import JacobianOperator
-from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
+from latent_plugins.volume.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.volume.spectrum.operator import JacobianOperator
+from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
 
 
 def column_cosines(jacobian):

@@ -13,9 +13,9 @@ from torch.func import vjp
 
 from latent_plugins.geometry.jacobians import check_rows, jacobians
 from latent_plugins.spaces import to_sphere
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, in_chunks
-from latent_plugins.spectrum.precision import full_precision
-from latent_plugins.spectrum.subspace import RELATIVE_ROUNDING
+from latent_plugins.volume.spectrum.memory import BYTES_PER_ENTRY, bytes_per_row, in_chunks
+from latent_plugins.volume.spectrum.precision import full_precision
+from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
 
 TOLERANCE = 1e-3
 # Adam's own constants (Kingma and Ba, ICLR 2015).

@@ -1,7 +1,7 @@
 """Whole Jacobians of a map, as many latents at a time as fit."""
 
-from latent_plugins.spectrum.memory import BYTES_PER_ENTRY
-from latent_plugins.spectrum.operator import JacobianOperator
+from latent_plugins.volume.spectrum.memory import BYTES_PER_ENTRY
+from latent_plugins.volume.spectrum.operator import JacobianOperator
 
 
 def check_rows(space_map, x):

@@ -11,7 +11,7 @@ import scipy.stats
 import torch
 
 from latent_plugins.geometry.jacobians import check_rows
-from latent_plugins.spectrum.norms import exact
+from latent_plugins.volume.spectrum.norms import exact
 
 
 def frobenius_norms(space_map, x, *, max_memory=None):

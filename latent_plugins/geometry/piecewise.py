@@ -12,8 +12,8 @@ from torch import nn
 
 from latent_plugins.geometry.jacobians import jacobians
 from latent_plugins.spaces import SpaceMap
-from latent_plugins.spectrum import spectrum
-from latent_plugins.spectrum.precision import full_precision
+from latent_plugins.volume.spectrum import spectrum
+from latent_plugins.volume.spectrum.precision import full_precision
 
 # Affine in evaluation mode, row by row, whatever their options (each mode of Upsample is linear).
 AFFINE = (

@@ -12,7 +12,7 @@ import torch
 from dnnlib_compat.gradients import no_grad
 from latent_plugins.metrics import image_transforms
 from latent_plugins.metrics.path_length import fresh_noise, restored
-from latent_plugins.spectrum.precision import full_precision
+from latent_plugins.volume.spectrum.precision import full_precision
 
 KINDS = ("eqt_int", "eqt_frac", "eqr")
 MAX_TRANSLATION = 0.125  # of the image's width, in either direction

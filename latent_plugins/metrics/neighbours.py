@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from latent_plugins.spectrum.precision import full_precision
+from latent_plugins.volume.spectrum.precision import full_precision
 
 MAX_MEMORY = 1 << 29
 # A distance of a block, and what searching it takes.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib_compat.gradients import no_grad
-from latent_plugins.spectrum.precision import full_precision
+from latent_plugins.volume.spectrum.precision import full_precision
 
 # Official name: space of the path, where on it (`full`: t uniform in [0, 1]; `end`: t = 0), centre crop (for faces).
 PATH_METRICS = {

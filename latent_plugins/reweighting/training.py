@@ -19,8 +19,8 @@ from dnnlib_compat.arguments import is_whole
 from dnnlib_compat.errors import quoted, reason
 from dnnlib_compat.gradients import no_grad
 from dnnlib_compat.json_text import parse_json
-from latent_plugins.array_files import read_arrays, read_header, write_arrays
-from latent_plugins.fingerprint import fingerprint, weights_fingerprint
+from latent_plugins.files.arrays import read_arrays, read_header, write_arrays
+from latent_plugins.files.fingerprint import fingerprint, weights_fingerprint
 from latent_plugins.metrics.generated import seeded_noise
 from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.reweighting.networks import (

@@ -13,8 +13,8 @@ from dnnlib_compat.arguments import check_arguments, is_number, is_whole
 from dnnlib_compat.assemble import fill, is_finite
 from dnnlib_compat.budgets import MAX_CLASSES
 from dnnlib_compat.errors import reason
-from latent_plugins.array_files import read_arrays, write_arrays
-from latent_plugins.fingerprint import fingerprint
+from latent_plugins.files.arrays import read_arrays, write_arrays
+from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.reweighting.networks import INPUTS, build_critic, build_weight_network, network_input
 
 FORMAT = "latent-plugins weights 1"

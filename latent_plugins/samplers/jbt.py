@@ -15,7 +15,7 @@ from latent_plugins.samplers.keys import hashed, latent_keys
 from latent_plugins.samplers.prior import PriorSampler
 from latent_plugins.settings import Settings, setting
 from latent_plugins.spaces import get_space
-from latent_plugins.spectrum import norms as jacobian_norms
+from latent_plugins.volume.spectrum import norms as jacobian_norms
 
 DRAWS = 10  # of directions: the paper's
 STEP = jacobian_norms.STEP  # the middle of the paper's 1e-4 to 1e-2

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dnnlib_compat.companions import companion
-from latent_plugins.methods import PREDICTED, WITH_BASIS, is_method, method_class
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.registry import available_filters, filters_and_base
 from latent_plugins.spaces import canonical_space
-from latent_plugins.spectrum.method import NUMBERS
+from latent_plugins.volume.methods import PREDICTED, WITH_BASIS, is_method, method_class
+from latent_plugins.volume.spectrum.method import NUMBERS
 from latent_plugins.watching import ArgumentError
 
 # What a recipe takes besides the settings of samplers and filters, by what needs it.

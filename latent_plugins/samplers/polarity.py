@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from latent_plugins.correction import corrected
+from latent_plugins.atlas.true_volumes import corrected
 from latent_plugins.importance import resampling
 from latent_plugins.importance.psis import pareto_smooth
 from latent_plugins.importance.report import together, warn_if_flattened, warn_if_uneven, weighted_draw

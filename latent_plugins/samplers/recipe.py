@@ -10,10 +10,9 @@ from dnnlib_compat.companions import companion, companion_path
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue
 from latent_plugins.atlas import open_atlas
-from latent_plugins.atlas_build import MIN_SPEARMAN
-from latent_plugins.atlas_settings import PREDICTED, WITH_BASIS, AtlasError, make_settings
-from latent_plugins.atlas_together import cached_atlas
-from latent_plugins.defaults import default_candidates, paper_top_k
+from latent_plugins.atlas.build import MIN_SPEARMAN
+from latent_plugins.atlas.settings import PREDICTED, WITH_BASIS, AtlasError, make_settings
+from latent_plugins.atlas.together import cached_atlas
 from latent_plugins.importance.weights import rho_for_json
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.filtered import FilterSampler
@@ -30,6 +29,7 @@ from latent_plugins.samplers.options import (
 from latent_plugins.samplers.registry import available_filters, create_sampler, filters_and_base
 from latent_plugins.samplers.volumes import Volumes
 from latent_plugins.spaces import canonical_space, check_space, default_space, is_feature_space
+from latent_plugins.volume.defaults import default_candidates, paper_top_k
 from latent_plugins.watching import SILENT, ArgumentError
 
 DEFAULTS = dict(precision="float32", compile=False, min_spearman=MIN_SPEARMAN)

@@ -1,7 +1,7 @@
 """The log-volumes of a generator's classes, for samplers that compute them as they go."""
 
-from latent_plugins.atlas_record import settings_record
-from latent_plugins.atlas_settings import shard_map
+from latent_plugins.atlas.record import settings_record
+from latent_plugins.atlas.settings import shard_map
 from latent_plugins.volume import LogVolume
 
 # Of the settings of an atlas, what a single volume depends on.

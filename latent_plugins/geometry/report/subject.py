@@ -14,7 +14,7 @@ from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.randomness import Stream, integer_key
 from latent_plugins.samplers import Latents
 from latent_plugins.spaces import to_sphere
-from latent_plugins.spectrum import spectrum
+from latent_plugins.volume.spectrum import spectrum
 
 # Latents whose Jacobians are computed between two steps of a progress bar.
 STEP = 8

@@ -1,0 +1,1 @@
+"""Files that the project writes and reads again."""

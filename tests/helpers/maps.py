@@ -1,0 +1,28 @@
+"""Functions as maps of spaces, for what needs only a map."""
+
+import dataclasses
+
+import torch
+
+
+@dataclasses.dataclass
+class FunctionMap:
+    """Any batched function as a space."""
+
+    function: object
+    in_dim: int
+    out_dim: int
+    name: str = "test"
+
+    @property
+    def max_rank(self):
+        return min(self.in_dim, self.out_dim)
+
+    def __call__(self, x):
+        return self.function(x)
+
+
+def bent_map(n_in, n_out):
+    generator = torch.Generator().manual_seed(n_in + 100 * n_out)
+    a, b = torch.randn(n_in, 16, generator=generator), torch.randn(16, n_out, generator=generator)
+    return FunctionMap(lambda x: torch.tanh(x @ a) @ b, n_in, n_out)
