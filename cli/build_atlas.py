@@ -70,7 +70,7 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spear
     \b
     build_atlas --outdir=atlas --space=style --candidates=250000
     build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl --method=hybrid --labels=5000
-    torchrun --nproc_per_node=8 -m cli.build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl
+    torchrun --nproc_per_node=8 --no-python build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl
     """
     check_psi(psi)
     check_folder(outdir)

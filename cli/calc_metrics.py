@@ -46,7 +46,7 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     calc_metrics --metrics=fid50k_full --data=ffhq.zip --mirror=1 --network=ffhq.pkl
     calc_metrics --metrics=fid5k_full,pr5k3_full --sampler=polarity --rho=-0.1,0.1 --repeats=5
     calc_metrics --metrics=fid50k_full --data=ffhq.zip --network=ffhq.pkl --sampler=magnet --atlas=atlas --mix=0.041
-    torchrun --nproc_per_node=8 -m cli.calc_metrics --metrics=pr50k3_full --data=ffhq.zip --network=ffhq.pkl
+    torchrun --nproc_per_node=8 --no-python calc_metrics --metrics=pr50k3_full --data=ffhq.zip --network=ffhq.pkl
 
     Any number of images may stand in a name, 5k or 500 instead of 50k. With a neighbour,
     pr50k3 is 50,000 images, pr1024k3 1,024, and pr300 has the usual neighbour:

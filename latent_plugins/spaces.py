@@ -18,6 +18,50 @@ MAPS = ("z:w", *(f"{start}:{end}" for end in ("pixel", *FEATURE_SPACES) for star
 DEFAULT_DETECTORS = {"vgg": "vgg16-stylegan3", "inception": "inception-2015-12-05-stylegan3"}
 
 
+@dataclasses.dataclass(frozen=True)
+class Space:
+    """Where a map starts and ends: `z` or `w`, to `w`, `pixel` or one of FEATURE_SPACES. Its `name` is `FROM:TO`."""
+
+    start: str
+    end: str
+
+    @classmethod
+    def parse(cls, name):
+        """The Space of a name, long or short (`style`, `pixel`, `vgg`, …). Raises ValueError with the known names."""
+        full = SHORT_NAMES.get(name, name)
+        if full not in MAPS:
+            known = ", ".join([*SHORT_NAMES, *(m for m in MAPS if m not in SHORT_NAMES.values())])
+            raise ValueError(f"unknown space {name!r}; known spaces: {known}")
+        return cls(*full.split(":"))
+
+    @property
+    def name(self):
+        return f"{self.start}:{self.end}"
+
+    @property
+    def from_latents(self):
+        """Whether the map starts at the latent z, where the prior lives, rather than at a style."""
+        return self.start == "z"
+
+    @property
+    def to_styles(self):
+        return self.end == "w"
+
+    @property
+    def to_pixels(self):
+        return self.end == "pixel"
+
+    @property
+    def to_features(self):
+        """Whether a feature detector is the map's last part."""
+        return self.end in FEATURE_SPACES
+
+    @property
+    def needs_styles(self):
+        """Whether only generators with styles have this space."""
+        return "w" in (self.start, self.end)
+
+
 def to_sphere(z):
     """Rescale each row of z [N, d] to the length √d."""
     return z * (math.sqrt(z.shape[1]) / z.norm(dim=1, keepdim=True))
@@ -25,16 +69,12 @@ def to_sphere(z):
 
 def canonical_space(name):
     """The `FROM:TO` form of a space name. Raises ValueError with the known names."""
-    full = SHORT_NAMES.get(name, name)
-    if full not in MAPS:
-        known = ", ".join([*SHORT_NAMES, *(m for m in MAPS if m not in SHORT_NAMES.values())])
-        raise ValueError(f"unknown space {name!r}; known spaces: {known}")
-    return full
+    return Space.parse(name).name
 
 
 def spaces_of(generator):
     """The canonical names of the spaces that a generator has."""
-    return [name for name in MAPS if generator.has_styles or not (name.startswith("w:") or name == "z:w")]
+    return [name for name in MAPS if generator.has_styles or not Space.parse(name).needs_styles]
 
 
 def check_space(generator, name):
@@ -50,12 +90,12 @@ def check_space(generator, name):
 
 def is_feature_space(name):
     """Whether a canonical name is that of a space of a feature detector."""
-    return name.partition(":")[2] in FEATURE_SPACES
+    return Space.parse(name).to_features
 
 
 def default_detector(name):
     """The detector's name for a canonical feature space. Raises ValueError for one that needs to be told."""
-    end = name.partition(":")[2]
+    end = Space.parse(name).end
     if end not in DEFAULT_DETECTORS:
         raise ValueError(f"the space {name} needs --detector=FILE or a name, such as --detector=mnist-classifier")
     return DEFAULT_DETECTORS[end]
@@ -75,15 +115,15 @@ def default_domain(generator):
 class SpaceMap:
     """A batched, differentiable map [N, in_dim] → [N, out_dim] whose Jacobian's volume is of interest.
 
-    Attributes: `name` (`FROM:TO`); `domain`, where z lives; `c`, the label [1, c_dim] of every row; truncation `psi`
-    and `cutoff`; `detector` and `layer` (None: the metrics' features) of a feature space, whose map takes the image as
-    the metrics do, clipped to [0, 255] and resized, but not rounded to 8 bits. With the domain `sphere` the map first
-    rescales z to the length √d, so that its Jacobian at a point of that sphere is the generator's on the tangent space,
-    with one exact null direction.
+    Attributes: `space`, a Space, and its `name` (`FROM:TO`); `domain`, where z lives; `c`, the label [1, c_dim] of
+    every row; truncation `psi` and `cutoff`; `detector` and `layer` (None: the metrics' features) of a feature space,
+    whose map takes the image as the metrics do, clipped to [0, 255] and resized, but not rounded to 8 bits. With the
+    domain `sphere` the map first rescales z to the length √d, so that its Jacobian at a point of that sphere is the
+    generator's on the tangent space, with one exact null direction.
     """
 
     generator: torch.nn.Module
-    name: str
+    space: Space
     domain: str
     c: torch.Tensor
     psi: float = 1
@@ -92,12 +132,21 @@ class SpaceMap:
     layer: str | None = None
 
     @property
+    def name(self):
+        return self.space.name
+
+    @property
+    def on_sphere(self):
+        """Whether the map's inputs live on the sphere of radius √d (those of maps from styles do not)."""
+        return self.domain == "sphere" and self.space.from_latents
+
+    @property
     def in_dim(self):
-        return self.generator.z_dim if self.name.startswith("z:") else self.generator.w_dim
+        return self.generator.z_dim if self.space.from_latents else self.generator.w_dim
 
     @property
     def out_dim(self):
-        if self.name.endswith(":w"):
+        if self.space.to_styles:
             return self.generator.w_dim
         pixels = self.generator.img_channels * self.generator.img_resolution**2
         return pixels if self.detector is None else self._features
@@ -118,35 +167,33 @@ class SpaceMap:
     @property
     def max_rank(self):
         """The largest number of singular values that can differ from zero."""
-        tangent = self.in_dim - (self.domain == "sphere" and self.name.startswith("z:"))
-        return min(tangent, self.out_dim)
+        return min(self.in_dim - self.on_sphere, self.out_dim)
 
     def enter(self, z):
         """The map's input [N, in_dim] that belongs to the latent z [N, z_dim]: z itself, or its style w."""
         if self.domain == "sphere":
             z = to_sphere(z)
-        return z if self.name.startswith("z:") else self.generator.style(z, self._labels(z))
+        return z if self.space.from_latents else self.generator.style(z, self._labels(z))
 
     @property
     def parts(self):
         """(first, second) SpaceMaps that this one is the composition of, the first with a cheap Jacobian: z → w and
         w → pixel, or w → features; None for others."""
-        start, _, end = self.name.partition(":")
-        if start != "z" or end == "w" or not self.generator.has_styles:
+        if not self.space.from_latents or self.space.to_styles or not self.generator.has_styles:
             return None
         # The second part truncates.
-        style = dataclasses.replace(self, name="z:w", psi=1, cutoff=None, detector=None, layer=None)
-        return style, dataclasses.replace(self, name=f"w:{end}")
+        style = dataclasses.replace(self, space=Space("z", "w"), psi=1, cutoff=None, detector=None, layer=None)
+        return style, dataclasses.replace(self, space=Space("w", self.space.end))
 
     def __call__(self, x):
-        if self.name.startswith("z:"):
-            if self.domain == "sphere":
+        if self.space.from_latents:
+            if self.on_sphere:
                 x = to_sphere(x)
             if not self.generator.has_styles:
                 return self._end(self.generator(x, self._labels(x), truncation_psi=self.psi))
             x = self.generator.style(x, self._labels(x))
         ws = self.generator.broadcast(x, self.psi, self.cutoff, self._labels(x))
-        if self.name.endswith(":w"):
+        if self.space.to_styles:
             return ws[:, 0]
         return self._end(self.generator.synthesis(ws, noise_mode="const"))
 
@@ -189,4 +236,4 @@ def get_space(generator, name, *, c=None, psi=1, cutoff=None, domain=None, detec
     c = torch.as_tensor(c, dtype=torch.float32, device=device).reshape(1, -1)
     if c.shape[1] != generator.c_dim:
         raise ValueError(f"the label has {c.shape[1]} entries, the generator takes {generator.c_dim}")
-    return SpaceMap(generator, name, domain, c, psi, cutoff, detector, layer)
+    return SpaceMap(generator, Space.parse(name), domain, c, psi, cutoff, detector, layer)

@@ -103,3 +103,25 @@ def test_a_failure_in_the_processes_ends_the_command(tmp_path, options):
     )
     assert code != 0 and not lines
     assert "Error: fid20_full: 20 generated images" in error and "Traceback" not in error
+
+
+def test_files_of_the_working_folder_are_not_taken_for_the_package(tmp_path):
+    """A user's own cli.py beside the data: the console script and the processes that it starts leave it alone."""
+    script = tmp_path / "bin" / "build_atlas"
+    script.parent.mkdir()
+    script.write_text(
+        "import sys\nfrom cli.build_atlas import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
+    folder = tmp_path / "work"
+    folder.mkdir()
+    for name in ("cli", "latent_plugins", "dnnlib_compat"):
+        (folder / f"{name}.py").write_text("raise SystemExit('the wrong file')")
+    options = ["--network=mnist32", "--candidates=20", "--top-k=3", "--device=cpu"]
+    code, _, error = execute(folder, str(script), "--outdir=first", *options, "--gpus=2")
+    assert code == 0, error
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--no-python"]
+    code, _, error = execute(folder, *launch, sys.executable, str(script), "--outdir=second", *options)
+    assert code == 0, error
+    assert sorted(path.name for path in (folder / "first").iterdir()) == sorted(
+        path.name for path in (folder / "second").iterdir()
+    )

@@ -22,7 +22,7 @@ from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.networks.nvae import NVAEGenerator, readjust_batch_norm
 from dnnlib_compat.networks.nvae_cells import ARCHITECTURES
 from dnnlib_compat.networks.nvae_files import convert_nvae, is_nvae
-from latent_plugins.spaces import SpaceMap
+from latent_plugins.spaces import Space, SpaceMap
 from latent_plugins.volume.spectrum import spectrum
 
 VARIANTS = ["mixture", "normal", "single-group", "equal-groups", "grouped-convolutions", "wide-kernels"]
@@ -71,7 +71,7 @@ def test_images_equal_the_official_ones(name, psi):
 def test_singular_values_equal_the_official_ones(name):
     net, (_, _, arrays) = network(name), golden(name)
     reference = arrays["singular_values"]
-    space_map = SpaceMap(net, "z:pixel", "gaussian", no_labels([0]))
+    space_map = SpaceMap(net, Space.parse("pixel"), "gaussian", no_labels([0]))
     ours = spectrum(space_map, latents(net)[:1], top_k=len(reference))[0].numpy()
     clear = reference > 1e-4 * reference[0]
     assert clear.sum() >= 30

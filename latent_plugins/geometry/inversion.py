@@ -231,7 +231,7 @@ def invert(
 
 def _on_sphere(space_map):
     """Whether the map's input lives on the sphere: styles do not, wherever their latents live."""
-    return getattr(space_map, "domain", None) == "sphere" and not space_map.name.startswith("w:")
+    return getattr(space_map, "on_sphere", False)
 
 
 def _unchanged(z):

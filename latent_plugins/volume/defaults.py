@@ -41,7 +41,7 @@ def default_atlas_method(space_map, candidates, top_k=None):
     for large latents, where nobody has compared them, volumes stay those of each latent's own spectrum.
     """
     direct = default_method(space_map, top_k)
-    compared = parts_of(space_map) is not None and space_map.name == "z:pixel" and not space_map.generator.c_dim
+    compared = parts_of(space_map) is not None and space_map.space.to_pixels and not space_map.generator.c_dim
     if not compared or space_map.in_dim > SHARED_IN_DIM:
         return direct, {}
     wanted = top_k or METHODS["shared"].stored
@@ -63,5 +63,5 @@ def default_method(space_map, top_k=None):
     """
     exact, iterated = METHODS["exact"](), METHODS["subspace"]()
     top_k = top_k or iterated.stored
-    small = space_map.name.endswith(":w") or iterated.cost(space_map, top_k) >= exact.cost(space_map, top_k)
+    small = space_map.space.to_styles or iterated.cost(space_map, top_k) >= exact.cost(space_map, top_k)
     return exact.name if small else iterated.name

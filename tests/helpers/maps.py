@@ -4,6 +4,8 @@ import dataclasses
 
 import torch
 
+from latent_plugins.spaces import Space
+
 
 @dataclasses.dataclass
 class FunctionMap:
@@ -13,6 +15,7 @@ class FunctionMap:
     in_dim: int
     out_dim: int
     name: str = "test"
+    space: Space = Space("z", "pixel")
 
     @property
     def max_rank(self):

@@ -40,7 +40,7 @@ def disentanglement(subject):
         save_matrix, matrix=matrix, label="mean absolute cosine", xlabel="latent coordinate", title="columns"
     )
     figures = [Figure("cosines.png", draw)]
-    if subject.space_map.name.endswith(":pixel"):
+    if subject.space_map.space.to_pixels:
         figures.append(sheet(subject, x[:1]))
         facts["column_sheet"] = f"the first {min(SHOWN, n)} columns at one latent, each scaled to its largest entry"
     return Section(facts, tuple(figures))

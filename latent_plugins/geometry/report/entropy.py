@@ -24,7 +24,7 @@ def entropy(subject):
     With full rank everywhere the volume is the whole one, on the sphere that of the tangent space, and the prior's
     entropy that on the sphere; else the top-k product.
     """
-    if subject.space_map.name.startswith("w:"):
+    if not subject.space_map.space.from_latents:
         raise ValueError(
             "styles have no known density, so there is no entropy in w:pixel: use the space style or pixel"
         )

@@ -59,7 +59,7 @@ def inversion(subject):
             iterations=summary(each.iterations),
             map_evaluations=summary(each.evaluations),
         )
-    if not subject.space_map.name.endswith(":pixel"):
+    if not subject.space_map.space.to_pixels:
         return Section(facts)
     facts["sheet"] = "a row each: targets, then regions and descent from near starts, then both from random starts"
     with torch.no_grad():

@@ -125,7 +125,7 @@ class Subject:
     @property
     def on_sphere(self):
         """Whether the map's inputs live on a sphere: styles do not, wherever their latents live."""
-        return self.space_map.domain == "sphere" and self.space_map.name.startswith("z:")
+        return self.space_map.on_sphere
 
     def random(self, number):
         """A CPU torch.Generator that depends on the seed and this number alone: each section has numbers of its own."""
