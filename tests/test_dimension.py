@@ -1,13 +1,23 @@
 """Ranks of maps whose rank is known, what bounds them, and dropout noise."""
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
 from helpers.maps import FunctionMap
+from helpers.pwa_networks import convolutional_network, flat_network, one_hidden_layer
 
 from dnnlib_compat.loader import load_network
-from latent_plugins.geometry.dimension import TOLERANCE, dropped, elbow, intrinsic_dimension, rank_bound
+from latent_plugins.geometry.dimension import TOLERANCE, intrinsic_dimension, knee, layer_rank_bound, rank_bound
+from latent_plugins.geometry.dropout import (
+    KINDS,
+    WIDTHS,
+    dropped,
+    noisy_dimensions,
+    published_dimensions,
+    random_generator,
+)
 from latent_plugins.spaces import get_space
 
 LEVEL = 1e-3  # of every statistical test here
@@ -71,7 +81,7 @@ def test_chunks_change_nothing():
 def test_no_region_exceeds_the_bound():
     for seed, widths in enumerate([(8, 20, 20, 30), (8, 20, 5, 30), (8, 3, 20, 30), (8, 20, 20, 4)]):
         network = mlp(*widths, seed=seed)
-        bound = rank_bound(network)
+        bound = layer_rank_bound(network)
         assert bound == min(widths)
         dimensions = intrinsic_dimension(as_map(network), torch.randn(200, 8, generator=seeded()))
         assert dimensions.max() <= bound and dimensions.max() > 0
@@ -81,26 +91,68 @@ def test_the_bound_sees_ranks_below_the_widths():
     network = mlp(6, 10, 12)
     network[0].weight.copy_(matrix_with([2.0, 1.0], 10, 6))
     nested = torch.nn.Sequential(network, torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(12, 20)))
-    assert rank_bound(network) == rank_bound(nested) == 2
+    assert layer_rank_bound(network) == layer_rank_bound(nested) == 2
     network[0].weight.zero_()
-    assert rank_bound(network) == 0
+    assert layer_rank_bound(network) == 0
+
+
+def test_proposition_1_by_hand():
+    """Quadrants of z ↦ (z₀⁺, z₁⁺); then a second layer that looks at z₁ alone: rank 1 on either side, product 0."""
+    z = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
+    assert rank_bound(flat_network(), z).tolist() == [2, 1, 1, 0]
+    unit = [[1.0, 0.0], [0.0, 1.0]]
+    network = one_hidden_layer(unit, [0.0, 0.0], [[0.0, 1.0]], [0.0])
+    assert rank_bound(network, z).tolist() == [1, 1, 1, 0]
+    assert intrinsic_dimension(FunctionMap(network, 2, 1), z).tolist() == [1, 0, 1, 0]
+    leaky = one_hidden_layer(unit, [0.0, 0.0], unit, [0.0, 0.0], torch.nn.LeakyReLU(0.1))
+    assert rank_bound(leaky, z).tolist() == [2] * 4
+    alone = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten())
+    assert rank_bound(alone, z).tolist() == [2, 1, 1, 0]
+
+
+def test_proposition_1_in_the_regions_of_a_narrow_network():
+    """Layers of rank 6 throughout, but 6 ReLUs are seldom on at once; the published bound from NumPy's ranks."""
+    network, z = mlp(6, 6, 6, 10), torch.randn(400, 6, generator=seeded())
+    bound, dimension = rank_bound(network, z), intrinsic_dimension(as_map(network), z)
+    assert layer_rank_bound(network) == 6
+    assert 2.6 < bound.double().mean() < 2.8 and bound.max() == 4
+    assert (bound >= dimension).all() and dimension.double().mean() > 2.6
+    for row, found in zip(z[:60], bound[:60]):
+        least, x = 6, row
+        for linear, relu in ((network[0], True), (network[2], True), (network[4], False)):
+            x = linear(x)
+            slopes = (x > 0).double().numpy() if relu else np.ones(len(x))
+            least = min(least, np.linalg.matrix_rank(np.diag(slopes) @ linear.weight.double().numpy()))
+            x = torch.relu(x) if relu else x
+        assert found == least
+
+
+def test_proposition_1_of_convolutions_and_clamps():
+    network, z = convolutional_network(), 2 * torch.randn(40, 2, generator=seeded(), dtype=torch.float64)
+    found = intrinsic_dimension(FunctionMap(lambda x: network(x).flatten(1), 2, 32), z)
+    assert (rank_bound(network, z) >= found).all()
+    clamp = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU6()).double().requires_grad_(False)
+    clamp[0].weight.copy_(torch.eye(2))
+    clamp[0].bias.zero_()
+    corners = torch.tensor([[1.0, 1], [7, 1], [7, -1]], dtype=torch.float64)
+    assert rank_bound(clamp, corners).tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize("layer", [torch.nn.Conv2d(1, 1, 1), torch.nn.Softmax(dim=1), torch.nn.BatchNorm1d(4)])
 def test_layers_without_a_known_rank_are_refused(layer):
     with pytest.raises(ValueError, match=type(layer).__name__):
-        rank_bound(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))
+        layer_rank_bound(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))
     with pytest.raises(ValueError, match="no Linear layer"):
-        rank_bound(torch.nn.Sequential(torch.nn.ReLU()))
+        layer_rank_bound(torch.nn.Sequential(torch.nn.ReLU()))
 
 
 @pytest.mark.parametrize("kind", ["dropout", "dropconnect"])
 def test_dropout_noise(kind):
     network, rate = mlp(50, 200, 200, 60), 0.3
     before = [p.clone() for p in network.parameters()]
-    noisy = dropped(network, rate, seeded(5), kind)
+    noisy = dropped(network, rate, seeded(5), kind, outputs=False)
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before))  # the original is untouched
-    again = dropped(network, rate, seeded(5), kind)
+    again = dropped(network, rate, seeded(5), kind, outputs=False)
     assert all(torch.equal(a, b) for a, b in zip(noisy.parameters(), again.parameters()))
     assert all(torch.equal(a, b) for a, b in zip([p for p in noisy.parameters() if p.ndim == 1], before[1::2]))
     gone = lost = 0
@@ -126,31 +178,87 @@ def test_dropout_lowers_the_dimension():
     for kind in ("dropout", "dropconnect"):
         noisy = dropped(network, 0.5, seeded(1), kind)
         found = intrinsic_dimension(as_map(noisy), x)
-        assert (found <= rank_bound(noisy)).all()
+        assert (found <= layer_rank_bound(noisy)).all()
         if kind == "dropout":  # the units that stay are the same, some are silent: rank can only fall
             assert (found <= whole).all() and found.float().mean() < 0.7 * whole.float().mean()
     silent = dropped(network, 0.0, seeded(1))
     assert torch.equal(silent(x), network(x))
 
 
+def test_dropout_silences_outputs_as_equation_7_has_it():
+    network, x = mlp(5, 8, 400), torch.randn(3, 5, generator=seeded())
+    noisy = dropped(network, 0.3, seeded(2))
+    silent = (noisy(x) == 0).all(dim=0)
+    assert scipy.stats.binomtest(int(silent.sum()), 400, 0.3).pvalue > LEVEL
+    whole = dropped(network, 0.3, seeded(2), outputs=False)
+    assert (whole(x) != 0).any(dim=0).all()
+    torch.testing.assert_close(noisy(x)[:, ~silent], whole(x)[:, ~silent] / 0.7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_dimensions_under_noise_are_those_of_noisy_networks(kind, slope):
+    """The same law as `dropped` and `intrinsic_dimension`, by the mean ranks of many draws."""
+    network = random_generator(seeded(3), inputs=4, width=5, outputs=6, slope=slope)
+    found = noisy_dimensions(network, 0.3, seeded(4), kind, draws=1500)
+    assert found.noisy.shape == found.whole.shape == (1500, 1)
+    random, slow = seeded(5), []
+    for _ in range(150):
+        z = torch.randn(1, 4, generator=random, dtype=torch.float64)
+        noisy = dropped(network, 0.3, random, kind)
+        slow.append(intrinsic_dimension(as_map(noisy), z))
+    assert scipy.stats.ttest_ind(found.noisy[:, 0], torch.cat(slow), equal_var=False).pvalue > LEVEL
+    if kind == "dropout":
+        assert found.noisy.double().mean() < found.whole.double().mean() - 0.3
+    still = noisy_dimensions(network, 0.0, seeded(4), kind, draws=50, regions=3)
+    assert torch.equal(still.noisy, still.whole) and still.whole.shape == (50, 3)
+
+
+def test_dimensions_under_noise_by_hand():
+    """One layer of weights 1 × 1, dropped as a weight or as an output: dimension 1 with probability 1 − rate."""
+    network = torch.nn.Sequential(torch.nn.Linear(1, 1)).requires_grad_(False)
+    network[0].weight.fill_(2.0)
+    for kind in KINDS:
+        found = noisy_dimensions(network, 0.3, seeded(6), kind, draws=2000)
+        assert scipy.stats.binomtest(int(found.noisy.sum()), 2000, 0.7).pvalue > LEVEL
+        assert found.whole.min() == 1
+    assert noisy_dimensions(network, 0.3, seeded(6), outputs=False, draws=50).noisy.min() == 1
+
+
+def test_what_figure_2_observes():
+    """Dropconnect keeps 6 dimensions in narrow networks, dropout does not; wide ones keep them under both."""
+    found = published_dimensions(0, draws=300)
+    assert set(found) == {(kind, rate, width) for kind in KINDS for rate in (0.1, 0.3) for width in WIDTHS}
+    mean = {key: each.noisy.double().mean() for key, each in found.items()}
+    assert all(each.noisy.min() >= 0 and each.noisy.max() <= each.whole.max() == 6 for each in found.values())
+    assert mean["dropconnect", 0.3, 6] > 5.8 and mean["dropconnect", 0.1, 6] > 5.9
+    assert mean["dropout", 0.3, 6] < mean["dropout", 0.1, 6] < 5.4
+    # At most six outputs of ten are left now and then, whatever the width: P(fewer than 6 | 0.3) = 0.15.
+    assert mean["dropout", 0.1, 48] > 5.95 and mean["dropout", 0.3, 48] > 5.6
+    # Two hidden layers of six units, three outputs of ten too many: E min of binomials.
+    counts = np.arange(7)
+    survive = scipy.stats.binom.sf(counts - 1, 6, 0.9) ** 2 * scipy.stats.binom.sf(counts - 1, 10, 0.9)
+    assert mean["dropout", 0.1, 6] == pytest.approx(survive[1:].sum(), abs=0.2)
+
+
 @pytest.mark.parametrize("corner", [2, 5, 7])
-def test_the_elbow_of_a_bent_line_is_its_corner(corner):
+def test_the_knee_of_a_bent_line_is_its_corner(corner):
     """Logarithms that fall by 1 an entry up to the corner and by 0.1 after it, with a level for each latent."""
     k = torch.arange(12, dtype=torch.float64)
     curve = -(k.clamp(max=corner) + 0.1 * (k - corner).clamp(min=0))
     levels = torch.tensor([0.0, 1.0, 5.0], dtype=torch.float64)[:, None]
-    found = elbow((curve + levels).exp())
+    found = knee((curve + levels).exp())
     assert found.index == corner
     torch.testing.assert_close(found.curve, curve + 2)
     chord = curve[0] + (curve[-1] - curve[0]) * corner / 11
     assert found.height == pytest.approx(abs(curve[corner] - chord).item())
 
 
-def test_elbows_of_lines_zeros_and_broken_latents():
+def test_knees_of_lines_zeros_and_broken_latents():
     line = 0.5 ** torch.arange(6.0, dtype=torch.float64)
-    assert elbow(line[None]).height < 1e-12
+    assert knee(line[None]).height < 1e-12
     values = torch.tensor([[4.0, 4.0, 0.0], [1.0, 1.0, 1e-20], [0.0, 0.0, 0.0], [1.0, torch.nan, 0.1]])
-    found = elbow(values)
+    found = knee(values)
     assert found.index == 1 and found.curve.isfinite().all()
     torch.testing.assert_close(found.curve[1].exp().item(), 2.0)  # the zeros' row and the broken one are left out
     torch.testing.assert_close((found.curve[2] - found.curve[0]).exp().item(), TOLERANCE)
@@ -184,8 +292,17 @@ def test_bad_input():
             dropped(mlp(3, 4, 5), rate, seeded())
     with pytest.raises(ValueError, match="unknown kind of noise 'droppath'"):
         dropped(mlp(3, 4, 5), 0.5, seeded(), "droppath")
+    with pytest.raises(ValueError, match="at least 1 of both"):
+        noisy_dimensions(mlp(3, 4, 5), 0.5, seeded(), draws=0)
+    for wrong in (torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh()), torch.nn.Sequential(torch.nn.ReLU())):
+        with pytest.raises(ValueError, match="Linear"):
+            noisy_dimensions(wrong, 0.5, seeded())
+    with pytest.raises(ValueError, match="not one of the layers whose regions are known"):
+        rank_bound(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh()), x)
+    with pytest.raises(ValueError, match="does not take latents of 4"):
+        rank_bound(mlp(3, 4, 5), torch.zeros(2, 4))
     for spectra in (torch.ones(3), torch.ones(2, 2)):
         with pytest.raises(ValueError, match="at least 3"):
-            elbow(spectra)
+            knee(spectra)
     with pytest.raises(ValueError, match="usable"):
-        elbow(torch.zeros(2, 4))
+        knee(torch.zeros(2, 4))

@@ -290,10 +290,24 @@ def test_the_partition_of_a_plain_network_is_exact(files, tmp_path):
     assert partition["regions_inside_the_slice"] == 1 and partition["regions_without_full_rank"] == 0
     assert partition["log_volume"]["least"] == pytest.approx(0, abs=1e-6)
     dimension = found["sections"]["dimension"]
+    assert dimension["rank_bound_of_the_regions"]["bound"]["mean"] == 2
     assert dimension["rank_bound_of_the_layers"] == 2 and dimension["latents_by_dimension"] == {"2": SMALL.latents}
     entropy = found["sections"]["entropy"]
     assert entropy["is_differential_entropy"] and entropy["prior"].startswith("N(0, I) in 2")
     assert entropy["prior_entropy"] == pytest.approx(NormalPrior(2).entropy)
+
+
+def test_dimensions_under_noise(files, tmp_path):
+    """One hidden layer of five units and three outputs: dropout of outputs alone leaves fewer than two of them often."""
+    found, _ = inspected(tmp_path, f"--network={files / 'corner.pt'}", "--sections=dropout")
+    dropout, n = found["sections"]["dropout"], SMALL.dropout_draws
+    narrow = dropout["random_networks"]["dropout"]["0.3"]["6"]
+    assert sum(narrow["regions_by_dimension"].values()) == n and narrow["mean_without_noise"] == 6
+    assert narrow["dimension"]["mean"] < dropout["random_networks"]["dropconnect"]["0.3"]["6"]["dimension"]["mean"]
+    own = dropout["this_network"]["dropout"]["0.3"]
+    assert own["mean_without_noise"] == 2 > own["dimension"]["mean"] and own["dimension"]["largest"] <= 2
+    found, _ = inspected(tmp_path / "tanh", f"--network={files / 'tanh.pt'}", "--sections=dropout")
+    assert "not Tanh" in found["sections"]["dropout"]["this_network"]["note"]
 
 
 def test_other_plain_networks_are_sampled(files, tmp_path):

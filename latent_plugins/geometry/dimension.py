@@ -1,16 +1,18 @@
 """Intrinsic dimension: how many directions of a region's affine map, and what bounds it.
 
-Source: "Max-Affine Spline Insights into Deep Generative Networks" (Balestriero, Paris and Baraniuk, arXiv:2002.11912):
-the dimension of every region of the generated manifold is the rank of the slope matrix there, which no layer can raise
-above its own rank; noise on units or weights lowers it; an elbow of the singular values tells the manifold's.
+Source: "Max-Affine Spline Insights into Deep Generative Networks" (Balestriero, Paris and Baraniuk, arXiv:2002.11912),
+Proposition 1: the dimension of a region of the generated manifold is the rank of the slope matrix there, which no layer
+can raise above the rank of its own weights behind the activation pattern of that region. The `knee` of the singular
+values is a statistic of ours, not the paper's: its "elbow method" (Theorem 2) compares the training errors of
+generators with different numbers of inputs.
 """
 
-import copy
 import dataclasses
 
 import torch
 
 from latent_plugins.geometry.jacobians import check_rows
+from latent_plugins.geometry.piecewise import Bend, fitting, layers
 from latent_plugins.volume.spectrum import spectrum
 from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
 
@@ -31,7 +33,9 @@ ELEMENTWISE = (
     torch.nn.Dropout,
     torch.nn.Identity,
 )
-KINDS = ("dropout", "dropconnect")
+# Entries of the largest matrix whose rank is taken for a bound, and of those of several regions at once.
+MOST_ENTRIES = 1 << 24
+CHUNK_ENTRIES = 1 << 22
 
 
 def numerical_rank(values, tolerance=TOLERANCE):
@@ -59,7 +63,7 @@ def intrinsic_dimension(space_map, x, *, tolerance=TOLERANCE, max_memory=None):
     return numerical_rank(spectrum(space_map, x, top_k=space_map.max_rank, max_memory=max_memory), tolerance)
 
 
-def _layers(sequential):
+def known_layers(sequential):
     """The linear and element-wise layers of a Sequential, nested ones opened. Raises ValueError for any other."""
     found = [module for module in sequential.modules() if not isinstance(module, torch.nn.Sequential)]
     other = sorted({type(m).__name__ for m in found if not isinstance(m, (torch.nn.Linear, *ELEMENTWISE))})
@@ -70,46 +74,84 @@ def _layers(sequential):
     return found
 
 
-def rank_bound(sequential, *, tolerance=TOLERANCE):
+def layer_rank_bound(sequential, *, tolerance=TOLERANCE):
     """The smallest rank of the linear layers of a torch.nn.Sequential, an int: no region has a larger dimension.
 
-    Every slope matrix is a product of the layers' weights with diagonal matrices between them. Ranks are numerical, and
-    never above a layer's widths. Raises ValueError for layers that are neither Linear nor element-wise.
+    It holds for any element-wise activations. `rank_bound`, which knows which of them are off, is the sharper one.
+    Ranks are numerical, and never above a layer's widths. Raises ValueError for layers that are neither Linear nor
+    element-wise.
     """
-    weights = [layer.weight for layer in _layers(sequential) if isinstance(layer, torch.nn.Linear)]
+    weights = [layer.weight for layer in known_layers(sequential) if isinstance(layer, torch.nn.Linear)]
     values = [torch.linalg.svdvals(weight.detach().double())[None] for weight in weights]
     return min(int(numerical_rank(v, tolerance)) for v in values)
 
 
-def dropped(sequential, rate, generator, kind="dropout"):
-    """A copy of a torch.nn.Sequential of linear and element-wise layers, with one draw of dropout noise in it.
+def rank_bound(network, z, *, tolerance=TOLERANCE):
+    """Proposition 1 at the latents z [N, in]: min(in, min over layers of rank(diag(s) W)), int64 [N].
 
-    kind: `dropout` silences units, each hidden one with probability `rate`, by zeroing the weights that leave it;
-    `dropconnect` zeroes every weight with that probability. What stays is divided by 1 − rate, as in training, which
-    changes no rank. generator: a CPU torch.Generator. Raises ValueError for a rate outside [0, 1), an unknown kind, or
-    other layers.
+    s: the slopes of the layer's activations in the region of a latent; a layer is all affine modules up to the next
+    activations (or to the end, then s is 1), and W the matrix of their composition. Only whether a slope is zero counts
+    for the rank, so leaky activations give rank(W). network: see `check_piecewise_affine`. Ranks are numerical, from
+    matrices in float64. Raises ValueError for other networks, latents that do not fit, a tolerance outside (0, 1), or
+    layers of more than 2²⁴ weights as a matrix.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"the rate must be at least 0 and below 1, not {rate}")
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of noise {kind!r}; known kinds: {', '.join(KINDS)}")
-    noisy = copy.deepcopy(sequential)
-    linear = [layer for layer in _layers(noisy) if isinstance(layer, torch.nn.Linear)]
+    x = fitting(network, z)
+    bound = torch.full([len(x)], x.shape[1], dtype=torch.int64, device=x.device)
+    stack, group = layers(network), []
     with torch.no_grad():
-        for layer in linear[1:] if kind == "dropout" else linear:
-            shape = layer.weight.shape[1:] if kind == "dropout" else layer.weight.shape
-            kept = torch.rand(shape, generator=generator) >= rate
-            layer.weight.mul_(kept.to(layer.weight) / (1 - rate))
-    return noisy
+        for layer in [*stack, None]:
+            if layer is not None and not isinstance(layer, Bend):
+                group.append(layer)
+                continue
+            before = x
+            for module in group:
+                x = module(x)
+            if layer is None:
+                if group:
+                    bound = bound.clamp(max=int(_matrix_rank(_matrix(group, before), tolerance)))
+                break
+            states = layer.states(x)
+            kept = layer.slope(states, x).flatten(1) != 0
+            matrix = _matrix(group, before) if group else torch.eye(kept.shape[1], dtype=torch.float64, device=x.device)
+            bound = torch.minimum(bound, _masked_ranks(matrix, kept, tolerance))
+            x, group = layer.apply(x, states), []
+    return bound
+
+
+def _matrix(group, like):
+    """The matrix [out, in] float64 of affine modules one after the other; like [N, …]: what goes in."""
+    shape = like.shape[1:]
+    still = like.new_zeros(1, *shape)
+    out = still
+    for module in group:
+        out = module(out)
+    if out.numel() * shape.numel() > MOST_ENTRIES:
+        raise ValueError(f"a layer of {shape.numel()} × {out.numel()} weights is too large for the bound of Prop. 1")
+    columns = torch.eye(shape.numel(), dtype=like.dtype, device=like.device).unflatten(1, shape)
+    for module in group:
+        columns, still = module(columns), module(still)
+    return (columns - still).flatten(1).double().T
+
+
+def _matrix_rank(matrix, tolerance):
+    return numerical_rank(torch.linalg.svdvals(matrix)[None], tolerance)[0]
+
+
+def _masked_ranks(matrix, kept, tolerance):
+    """The ranks [N] of a matrix [out, in] with only the rows kept [N, out], each different pattern once."""
+    patterns, which = kept.unique(dim=0, return_inverse=True)
+    blocks = patterns.split(max(1, CHUNK_ENTRIES // matrix.numel()))
+    values = [torch.linalg.svdvals(matrix * pattern[:, :, None]) for pattern in blocks]
+    return numerical_rank(torch.cat(values), tolerance)[which]
 
 
 @dataclasses.dataclass(frozen=True)
-class Elbow:
-    """Where singular values fall off.
+class Knee:
+    """Where singular values fall off: a statistic of ours.
 
     `curve`: mean over latents of their logarithms, float64 [k], falling; `index`: the entry of the curve farthest from
-    the straight line between its ends, from 0, so that the values before it are those above the elbow; `height`: its
-    distance from that line, in units of the logarithm; near 0 there is no elbow.
+    the straight line between its ends, from 0, so that the values before it are those above the knee; `height`: its
+    distance from that line, in units of the logarithm; near 0 there is no knee.
     """
 
     curve: torch.Tensor
@@ -117,15 +159,15 @@ class Elbow:
     height: float
 
 
-def elbow(spectra):
-    """The Elbow of singular values spectra [N, k], k at least 3, each row descending.
+def knee(spectra):
+    """The Knee of singular values spectra [N, k], k at least 3, each row descending.
 
     Values below float32's rounding of their latent's largest one (a part of 1e-6) are raised to it. Latents with
     values that are not finite, or none above zero, are left out. Raises ValueError for another shape, or no latents.
     """
     values = torch.as_tensor(spectra).double()
     if values.ndim != 2 or values.shape[1] < 3:
-        raise ValueError(f"an elbow takes spectra [N, k] with k of at least 3, not of shape {list(values.shape)}")
+        raise ValueError(f"a knee takes spectra [N, k] with k of at least 3, not of shape {list(values.shape)}")
     values = values[torch.isfinite(values).all(dim=1) & (values[:, 0] > 0)]
     if not len(values):
         raise ValueError("no latent has a usable spectrum")
@@ -133,4 +175,4 @@ def elbow(spectra):
     chord = curve[0].lerp(curve[-1], torch.linspace(0, 1, len(curve), dtype=curve.dtype, device=curve.device))
     # Distances from the line are these ones times one and the same cosine.
     height, index = (curve - chord).abs().max(dim=0)
-    return Elbow(curve, int(index), height.item())
+    return Knee(curve, int(index), height.item())

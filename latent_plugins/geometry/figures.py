@@ -54,6 +54,19 @@ def save_points(path, groups, *, ylabel):
     save(figure, path)
 
 
+def save_boxes(path, panels, *, xlabel, ylabel):
+    """Draw {title: {tick: numbers}} as panels of boxes on one scale (quartiles and median) and write the PNG `path`."""
+    figure, every = canvas(6, 2.2 * len(panels), panels=len(panels))
+    everything = [x for groups in panels.values() for numbers in groups.values() for x in numbers]
+    room = 0.05 * (max(everything) - min(everything)) or 0.5
+    for axes, (title, groups) in zip(every, panels.items()):
+        axes.boxplot(list(groups.values()))
+        axes.set(title=title, ylabel=ylabel, ylim=(min(everything) - room, max(everything) + room))
+        axes.grid(alpha=0.3)
+    every[-1].set(xlabel=xlabel, xticks=range(1, len(groups) + 1), xticklabels=list(groups))
+    save(figure, path)
+
+
 def save_scatter(path, points, *, xlabel, ylabel):
     """Draw {text: (x, y)} as points with their texts, and write the PNG `path`."""
     figure, (axes,) = canvas()

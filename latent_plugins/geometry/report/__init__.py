@@ -11,6 +11,7 @@ from latent_plugins.lazy_names import lazy_names
 SECTIONS = (
     "partition",
     "dimension",
+    "dropout",
     "entropy",
     "disentanglement",
     "angularity",

@@ -4,14 +4,20 @@ import functools
 
 import torch
 
-from latent_plugins.geometry.dimension import TOLERANCE, elbow, numerical_rank, rank_bound
+from latent_plugins.geometry.dimension import TOLERANCE, knee, layer_rank_bound, numerical_rank, rank_bound
 from latent_plugins.geometry.figures import save_curve, save_histograms
+from latent_plugins.geometry.piecewise import is_piecewise_affine
 from latent_plugins.geometry.report.subject import Figure, Section, summary
 
 NOTE = (
     "numerical ranks of whole Jacobians at sampled latents: singular values above the tolerance times the largest; "
     "weaker directions cannot be told from the rounding of float32"
 )
+BOUND = (
+    "Proposition 1 in the region of each latent: the number of inputs, or the least rank of a layer's weights behind "
+    "its activation pattern"
+)
+KNEE = "a statistic of ours: where the mean log singular values are farthest from the line between their ends"
 
 
 def dimension(subject):
@@ -42,9 +48,9 @@ def dimension(subject):
         )
     ]
     if spectra.shape[1] >= 3:
-        found = elbow(spectra)
-        facts["elbow"] = dict(
-            values_above=found.index, height_in_nats=found.height, mean_log_singular_values=found.curve
+        found = knee(spectra)
+        facts["knee_of_singular_values"] = dict(
+            note=KNEE, values_above=found.index, height_in_nats=found.height, mean_log_singular_values=found.curve
         )
         draw = functools.partial(
             save_curve,
@@ -52,12 +58,17 @@ def dimension(subject):
             mark=found.index,
             xlabel="singular value",
             ylabel="mean log over latents",
-            title=f"elbow after {found.index} values, {found.height:.2g} nats off the line",
+            title=f"knee after {found.index} values, {found.height:.2g} nats off the line",
         )
-        figures.append(Figure("elbow.png", draw))
+        figures.append(Figure("knee.png", draw))
     if subject.sequential is not None:
         try:
-            facts["rank_bound_of_the_layers"] = rank_bound(subject.sequential)
+            facts["rank_bound_of_the_layers"] = layer_rank_bound(subject.sequential)
         except ValueError as error:
             facts["rank_bound_note"] = f"unknown: {error}"
+        if is_piecewise_affine(subject.sequential):
+            bound = rank_bound(subject.sequential, subject.spectra_inputs()).cpu()[finite]
+            facts["rank_bound_of_the_regions"] = dict(
+                note=BOUND, bound=summary(bound), share_at_the_bound=(ranks == bound).double().mean()
+            )
     return Section(facts, tuple(figures))

@@ -28,6 +28,8 @@ class Sizes:
 
     partition_resolution: int
     latents: int
+    dropout_draws: int
+    dropout_regions: int
     disentanglement_latents: int
     angularity_pairs: int
     lipschitz_repeats: int
@@ -44,6 +46,8 @@ class Sizes:
 DECENT = Sizes(
     partition_resolution=64,
     latents=300,
+    dropout_draws=2000,
+    dropout_regions=1,
     disentanglement_latents=200,
     angularity_pairs=40,
     lipschitz_repeats=20,
@@ -59,6 +63,8 @@ DECENT = Sizes(
 QUICK = Sizes(
     partition_resolution=24,
     latents=32,
+    dropout_draws=200,
+    dropout_regions=1,
     disentanglement_latents=16,
     angularity_pairs=6,
     lipschitz_repeats=8,
@@ -146,10 +152,14 @@ class Subject:
         with torch.no_grad():
             return self.space_map.enter(z.to(self.device))
 
+    def spectra_inputs(self):
+        """The `sizes.latents` inputs [N, in] whose singular values `spectra` has."""
+        return self.inputs(self.sizes.latents, self.random(0))
+
     def spectra(self):
         """All singular values [N, rank] float32 of the Jacobian at `sizes.latents` inputs, computed once."""
         if self._spectra is None:
-            x = self.inputs(self.sizes.latents, self.random(0))
+            x = self.spectra_inputs()
             options = dict(top_k=self.space_map.max_rank, max_memory=self.max_memory)
             parts = self.in_steps(lambda rows: spectrum(self.space_map, rows, **options), x, "singular values")
             self._spectra = torch.cat(parts).cpu()
