@@ -64,9 +64,9 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
 )
 @click.option(
     "--smooth",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=click.FloatRange(0, 1),
     metavar="BETA",
-    help="Soften the ReLUs, between 0 (most) and 1 (not at all): a smooth manifold.  [default: 1]",
+    help="Soften the ReLUs, from 0 (to lines) to 1 (not at all): a smooth manifold.  [default: 1]",
 )
 @click.option("--outdir", type=FilePath(), default="out", show_default=True, metavar="DIR", help="Where the images go.")
 @sampler_choice_options()

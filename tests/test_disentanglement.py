@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry.angularity import neighbour_pairs, principal_angles, tangent_angles
-from latent_plugins.geometry.disentanglement import column_cosines, column_images, disentanglement, jacobians
+from latent_plugins.geometry.disentanglement import (
+    column_cosines,
+    column_images,
+    disentanglement,
+    jacobians,
+    over_networks,
+)
 from latent_plugins.spaces import get_space, to_sphere
 
 LEVEL = 1e-3  # of every statistical test here
@@ -76,6 +82,37 @@ def test_disentanglement_of_affine_maps():
     # All columns parallel: cosines 1, and ‖Q − I‖_F = √(n (n − 1)).
     found = disentanglement(affine_map(torch.ones(6, 4)), torch.zeros(2, 4))
     assert found.cosine_mean == pytest.approx(1) and found.distance_mean == pytest.approx(math.sqrt(12))
+    assert found.sum_max == pytest.approx(6) and found.spectral_mean == pytest.approx(3)
+
+
+def test_the_figures_of_table_1_by_hand():
+    """Columns e₁, −3 e₁, e₁ + e₂ and 0: cosines 1, √½, √½ and zeros.
+
+    Q − I has the eigenvalues −1 and (1 ± √5) / 2 in the first three columns: with h² = ½, the determinant of
+    [[−λ, 1, h], [1, −λ, h], [h, h, −λ]] is −(λ + 1)(λ² − λ − 1).
+    """
+    matrix = torch.tensor([[1.0, -3, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
+    found = disentanglement(affine_map(matrix), torch.zeros(2, 4))
+    assert found.sum_mean == pytest.approx(1 + math.sqrt(2)) == found.sum_max
+    assert found.spectral_mean == pytest.approx((1 + math.sqrt(5)) / 2)
+    assert found.distance_mean == pytest.approx(2)
+    wide = affine_map(normal(9, 5).float())
+    q = column_cosines(normal(9, 5).float()[None])[0].numpy() - np.eye(5)
+    assert disentanglement(wide, torch.zeros(1, 5)).spectral_mean == pytest.approx(np.linalg.norm(q, 2), rel=1e-6)
+
+
+def test_a_column_of_table_1_is_over_networks():
+    """Two columns at cosine ½, and two at cosine 0: means ¼, deviations √2 / 4."""
+    found = [
+        disentanglement(affine_map(torch.tensor(columns).T), torch.zeros(1, 2))
+        for columns in ([[1.0, 0.0], [0.5, math.sqrt(0.75)]], [[1.0, 0.0], [0.0, 2.0]])
+    ]
+    table = over_networks(found)
+    for name in ("cosine_mean", "sum_max", "spectral_mean", "spectral_max"):
+        assert table[name] == pytest.approx((0.25, math.sqrt(0.125)), abs=1e-6)
+    assert table["distance_mean"][0] == pytest.approx(math.sqrt(0.5) / 2)
+    with pytest.raises(ValueError, match="at least 2"):
+        over_networks(found[:1])
 
 
 def test_zero_columns_are_counted_and_left_out_of_the_mean():

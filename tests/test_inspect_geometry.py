@@ -298,7 +298,7 @@ def test_the_partition_of_a_plain_network_is_exact(files, tmp_path):
 
 
 def test_dimensions_under_noise(files, tmp_path):
-    """One hidden layer of five units and three outputs: dropout of outputs alone leaves fewer than two of them often."""
+    """Five hidden units and three outputs: dropout often leaves fewer than two of them."""
     found, _ = inspected(tmp_path, f"--network={files / 'corner.pt'}", "--sections=dropout")
     dropout, n = found["sections"]["dropout"], SMALL.dropout_draws
     narrow = dropout["random_networks"]["dropout"]["0.3"]["6"]

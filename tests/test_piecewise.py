@@ -158,6 +158,11 @@ def test_log_volumes_by_hand():
     torch.testing.assert_close(log_volume(slope).exp(), torch.tensor([7.0, 12.0, 0.0]).double())
     torch.testing.assert_close(log_volume(slope[1:], top_k=1).exp(), torch.tensor([4.0, 5.0]).double())
     assert log_volume(slope.transpose(1, 2)).tolist() == [-math.inf] * 3  # three dimensions into two
+    pseudo = log_volume(slope, pseudo=True)
+    torch.testing.assert_close(pseudo[:2], log_volume(slope[:2]))
+    torch.testing.assert_close(pseudo[2].exp(), torch.linalg.svdvals(slope[2].double())[0])
+    torch.testing.assert_close(log_volume(slope.transpose(1, 2), pseudo=True), pseudo)
+    assert log_volume(torch.zeros(1, 3, 2), pseudo=True).tolist() == [0]
     slope[0, 0, 0] = torch.nan
     assert log_volume(slope).isnan().tolist() == [True, False, False]
 

@@ -202,7 +202,17 @@ def test_networks_that_are_not_piecewise_affine_are_refused(make, message, beta)
         smoothed(make(), beta)
 
 
-@pytest.mark.parametrize("beta", [0, -0.5, 1.01, math.nan])
+def test_beta_zero_is_a_globally_affine_network():
+    """Units u / 2 and (1 + α) u / 2; differences along a line are all the same."""
+    network, x = relu_net(), torch.randn(7, 3, generator=torch.Generator().manual_seed(1))
+    first, _, second, _, last = network
+    affine = smoothed(network, 0)
+    torch.testing.assert_close(affine(x), last(0.65 * second(0.5 * first(x))))
+    steps = affine(torch.linspace(-9, 9, 7)[:, None] * x[:1]).diff(dim=0)
+    torch.testing.assert_close(steps, steps[:1].expand_as(steps))
+
+
+@pytest.mark.parametrize("beta", [-0.5, 1.01, math.nan])
 def test_impossible_betas_are_refused(beta):
-    with pytest.raises(ValueError, match="beta must be above 0 and at most 1"):
+    with pytest.raises(ValueError, match="beta must lie between 0 and 1"):
         smoothed(relu_net(), beta)

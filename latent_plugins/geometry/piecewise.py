@@ -227,22 +227,24 @@ def rank_tolerance(dtype):
     return max(1e-12, 8 * torch.finfo(dtype).eps)
 
 
-def log_volume(slope, top_k=None):
+def log_volume(slope, top_k=None, *, pseudo=False):
     """log √det(AᵀA) [N] float64 of slopes A [N, out, in]: how a map stretches volume.
 
     top_k: the log of the product of the k largest singular values instead. −inf for slopes of too small a rank, up to
-    the `rank_tolerance` of their dtype; NaN for slopes that are not finite.
+    the `rank_tolerance` of their dtype; pseudo: the product of those above zero instead, the pseudo-determinant (Lemma
+    1 of "Max-Affine Spline Insights into Deep Generative Networks"), 0 for a slope of zeros, whose product is empty.
+    NaN for slopes that are not finite.
     """
     k = slope.shape[2] if top_k is None else top_k
     broken = ~torch.isfinite(slope).flatten(1).all(dim=1)
     matrices = slope.double().masked_fill(broken[:, None, None], 0)  # LAPACK refuses NaN
     if slope.shape[1] > slope.shape[2]:
         matrices = torch.linalg.qr(matrices, mode="r").R
-    volume = log_product(torch.linalg.svdvals(matrices), k, rank_tolerance(slope.dtype))
+    volume = log_product(torch.linalg.svdvals(matrices), k, rank_tolerance(slope.dtype), pseudo=pseudo)
     return volume.masked_fill(broken, torch.nan)
 
 
-def log_volumes(space_map, z, *, top_k=None, max_memory=None):
+def log_volumes(space_map, z, *, top_k=None, pseudo=False, max_memory=None):
     """`log_volume` [N] float64 of the map's Jacobian at the latents z [N, in], a chunk at a time.
 
     space_map: as for `affine_map`; the singular values of a float32 SpaceMap come from `spectrum`. Raises
@@ -256,19 +258,22 @@ def log_volumes(space_map, z, *, top_k=None, max_memory=None):
         if top_k is not None and not 1 <= top_k <= rank:
             raise ValueError(f"top_k {top_k} is outside 1 to {rank}, the rank of the map")
         k = n_in if top_k is None else top_k
+        if pseudo:
+            k = min(k, rank)
         if k > rank:
             return z.new_full([len(z)], -torch.inf, dtype=torch.float64)
         if isinstance(space_map, SpaceMap) and z.dtype == torch.float32:
             values = spectrum(space_map, z, top_k=k, max_memory=max_memory)
-            return log_product(values.double(), k, rank_tolerance(z.dtype))
+            return log_product(values.double(), k, rank_tolerance(z.dtype), pseudo=pseudo)
         slopes = jacobians(function, z, max_memory=max_memory, bytes_per_entry=BYTES_PER_ENTRY)
-        return torch.cat([log_volume(slope, k) for slope in slopes])
+        return torch.cat([log_volume(slope, k, pseudo=pseudo) for slope in slopes])
 
 
-def log_product(values, k, tolerance):
-    """Σ log [N] of the first k of descending singular values; −inf where there are fewer that count."""
-    if k > values.shape[1]:
+def log_product(values, k, tolerance, *, pseudo=False):
+    """Σ log [N] of the first k of descending singular values; −inf where there are fewer that count (`pseudo`: the sum
+    over those that do)."""
+    if k > values.shape[1] and not pseudo:
         return values.new_full([len(values)], -torch.inf)
     # Values of NaN are no larger than anything, and stay.
     lost = values <= tolerance * values[:, :1]
-    return values.masked_fill(lost, 0)[:, :k].log().sum(dim=1)
+    return values.masked_fill(lost, 1 if pseudo else 0)[:, :k].log().sum(dim=1)

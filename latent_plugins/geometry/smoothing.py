@@ -29,7 +29,7 @@ SMOOTH_MODULES = (
 
 
 def smooth_leaky_relu(u, slope, beta):
-    """αu + (1 − α) σ(βu / (1 − β)) u, element by element, for the slope α of negative u (0: ReLU) and β in (0, 1)."""
+    """αu + (1 − α) σ(βu / (1 − β)) u, element by element, for the slope α of negative u (0: ReLU) and β in [0, 1)."""
     gate = torch.sigmoid(u * (beta / (1 - beta)))
     return slope * u + (1 - slope) * gate * u
 
@@ -38,18 +38,19 @@ def smoothed(network, beta):
     """A copy of a network whose ReLUs u⁺ are σ(βu / (1 − β)) u and whose leaky ReLUs αu + (1 − α) σ(βu / (1 − β)) u.
 
     network: a Generator of any family, or another torch.nn.Module whose units are modules nn.ReLU and nn.LeakyReLU.
-    beta: in (0, 1]; at 1 the copy computes exactly what the original does, which stays untouched in any case. The copy
-    is of the same class with the same parameters and composes with `torch.func`. A smoothed Generator has a `family`
-    of its own, so that its atlases are not taken for the original's and no file drops the smoothing unnoticed.
+    beta: in [0, 1]; at 1 the copy computes exactly what the original does, which stays untouched in any case; at 0 all
+    units are lines, u / 2 or (1 + α) u / 2, so that a network that bends nowhere else is globally affine. The copy is
+    of the same class with the same parameters and composes with `torch.func`. A smoothed Generator has a `family` of
+    its own, so that its atlases are not taken for the original's and no file drops the smoothing unnoticed.
 
     Only units are softened. Max-pooling (BigGAN's self-attention) and clamps stay hard; clamps seldom act. Units that
     work in place no longer do.
 
-    Raises ValueError for a beta outside (0, 1], and for a network without ReLUs or with units that are smooth already,
+    Raises ValueError for a beta outside [0, 1], and for a network without ReLUs or with units that are smooth already,
     such as NVAE with its swish: that one is not piecewise affine.
     """
-    if not 0 < beta <= 1:
-        raise ValueError(f"beta must be above 0 and at most 1, not {beta}")
+    if not 0 <= beta <= 1:
+        raise ValueError(f"beta must lie between 0 and 1, not at {beta}")
     network = copy.deepcopy(network)
     check_piecewise(network)
     if beta == 1:

@@ -12,7 +12,10 @@ from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png, to_uint8
 
 SHOWN = 16  # columns of the sheet
-NOTE = "cosines between columns of the Jacobian, first-order, at sampled latents; ‖Q − I‖ is the Frobenius norm"
+NOTE = (
+    "absolute cosines Q between columns of the Jacobian, first-order, at sampled latents; figures of Table 1: "
+    "spectral_norm is ‖Q − I‖₂, which its text names, cosine_sum the sum over pairs, each once, which its caption names"
+)
 SPHERE = "; on the sphere the columns are those on the tangent space, whose coordinates depend on each other a little"
 
 
@@ -31,7 +34,9 @@ def disentanglement(subject):
         latents_left_out=found.left_out,
         zero_columns=found.zero_columns,
         column_cosine=dict(mean=found.cosine_mean, largest_of_a_latent=found.cosine_max),
-        distance_from_orthogonal=dict(
+        cosine_sum=dict(mean=found.sum_mean, largest=found.sum_max, if_all_columns_were_parallel=n * (n - 1) / 2),
+        spectral_norm=dict(mean=found.spectral_mean, largest=found.spectral_max, if_all_columns_were_parallel=n - 1),
+        frobenius_norm=dict(
             mean=found.distance_mean, largest=found.distance_max, if_all_columns_were_parallel=math.sqrt(n * (n - 1))
         ),
     )

@@ -17,7 +17,7 @@ from latent_plugins.geometry.report.subject import Figure, Section, summary
 
 NOTE = (
     "numerical ranks of slope matrices, exact in their regions, over draws of the noise, each at latents of its own "
-    "(Proposition 2: from 0 to the largest dimension without noise). random_networks are those of Fig. 2: three layers, "
+    "(Proposition 2: from 0 to the largest dimension without noise). random_networks as in Fig. 2: three layers, "
     f"{INPUTS} inputs, {OUTPUTS} outputs, Xavier weights; the text names no activation, here they are leaky ReLUs of "
     f"slope {SLOPE}"
 )
