@@ -41,7 +41,6 @@ from latent_plugins.spaces import get_space, to_sphere
 SMALL = dataclasses.replace(
     QUICK,
     partition_resolution=8,
-    angularity_pairs=4,
     classes_latents=300,
     classes_points=100,
     concentration_samples=320,
@@ -151,8 +150,11 @@ def test_numbers_of_the_whole_report_fit_together(whole):
         assert len(maxima) == lipschitz["repeats"] and max(maxima) == lipschitz[name]["lipschitz_estimate"]
     ratio = lipschitz["variance_of_prior_over_magnet"]
     assert ratio["low"] < ratio["ratio"] < ratio["high"]
-    angles = [each["angle"]["mean"] for each in sections["angularity"]["distances"]]
-    assert angles[0] < angles[-1] <= sections["angularity"]["right_angle"]
+    angularity = sections["angularity"]
+    assert angularity["adjacent_pairs"] == SMALL.angularity_paths * SMALL.angularity_crossings
+    assert 0 < angularity["angle"]["least"] <= angularity["angle"]["largest"] <= angularity["right_angle"]
+    assert math.sin(angularity["angle"]["largest"]) == pytest.approx(angularity["sine"]["largest"])
+    assert angularity["dimension"]["largest"] == 7 and angularity["hamming_distance_of_codes"]["least"] >= 1
     regions = sections["inversion"]["methods"]["regions"]["near_start"]
     assert regions["success_share"] == 1 and regions["error_over_variance"]["largest"] <= 1e-3
     assert sections["concentration"]["ball_share"]["real_images"] == 40
@@ -295,6 +297,26 @@ def test_the_partition_of_a_plain_network_is_exact(files, tmp_path):
     entropy = found["sections"]["entropy"]
     assert entropy["is_differential_entropy"] and entropy["prior"].startswith("N(0, I) in 2")
     assert entropy["prior_entropy"] == pytest.approx(NormalPrior(2).entropy)
+
+
+def test_angles_between_adjacent_regions(files, tmp_path):
+    """Across z₀ + z₁ = 1 the planes leave x₂ = 0, whose cosines with them are 2/7, 1/√19 and 6/√153 (slopes (2 or 1,
+    0, 3) and (0, 1 or 3, 3)): the largest angle of the square of half side 3, whose other pairs are nearer."""
+    options = [f"--network={files / 'corner.pt'}", "--sections=partition,angularity"]
+    found, _ = inspected(tmp_path, *options)
+    angularity, partition = found["sections"]["angularity"], found["sections"]["partition"]
+    assert angularity["exact"] is True and angularity["adjacent_pairs"] == partition["neighbours_mean"] * 7 / 2
+    assert angularity["angle"]["largest"] == pytest.approx(math.acos(1 / math.sqrt(19)), abs=1e-12)
+    assert partition["hamming_distance_of_neighbours"] == angularity["hamming_distance_of_codes"]
+    assert angularity["hamming_distance_of_codes"]["largest"] == 2
+    # More inputs: straight paths.
+    torch.manual_seed(0)
+    torch.save(nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 4)), tmp_path / "three.pt")
+    found, _ = inspected(tmp_path / "b", f"--network={tmp_path / 'three.pt'}", "--sections=angularity")
+    angularity = found["sections"]["angularity"]
+    assert angularity["exact"] is True and angularity["hamming_distance_of_codes"]["mean"] == 1
+    found, _ = inspected(tmp_path / "c", f"--network={files / 'tanh.pt'}", "--sections=angularity")
+    assert "its image has no kinks" in found["sections"]["angularity"]["note"]
 
 
 def test_dimensions_under_noise(files, tmp_path):
@@ -483,8 +505,8 @@ def test_a_smoothed_network_has_an_atlas_of_its_own(files, tmp_path):
         assert result.exit_code == 0 and "Atlas of 40 candidates" in result.output, result.output
 
 
-@pytest.mark.parametrize("beta", ["0", "2", "nan", "-1"])
+@pytest.mark.parametrize("beta", ["2", "nan", "-1"])
 def test_bad_smoothing(files, tmp_path, beta):
     result = invoke(gen_images, f"--network={files / 'tiny.pkl'}", "--outdir", tmp_path, f"--smooth={beta}")
-    message = "smooth must be a finite number" if beta == "nan" else "is not in the range 0<x<=1"
+    message = "smooth must be a finite number" if beta == "nan" else "is not in the range 0<=x<=1"
     assert result.exit_code == 2 and message in result.output

@@ -1,15 +1,22 @@
-"""Angularity: the angles between the tangent spaces of a generated manifold at two points.
+"""Angularity: the angles at which the flat pieces of a generated manifold meet, and those between any tangent spaces.
 
-Between adjacent regions they are the manifold's kinks. Source: "Max-Affine Spline Insights into Deep Generative
-Networks" (Balestriero, Paris and Baraniuk, arXiv:2002.11912).
+Source: "Max-Affine Spline Insights into Deep Generative Networks" (Balestriero, Paris and Baraniuk, arXiv:2002.11912),
+Theorem 4: the angle θ between the images of adjacent regions has sin θ = ‖P(A) − P(A′)‖₂, with P the orthogonal
+projections onto the spans of the regions' slopes. `partition_angles` has it for all adjacent regions of an exact
+partition, `path_angles` for those that a path of latents visits. `tangent_angles` compares latents at a distance, which
+may have many regions between them, or none: that is a measure of ours.
 """
 
+import dataclasses
 import math
 
 import torch
 import torch.nn.functional as F
 
+from latent_plugins.geometry.crossings import BentMap, crossings
 from latent_plugins.geometry.jacobians import check_rows, jacobians
+from latent_plugins.geometry.piecewise import rank_tolerance
+from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.spaces import DOMAINS, to_sphere
 from latent_plugins.volume.spectrum.memory import BYTES_PER_ENTRY
 from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
@@ -48,6 +55,111 @@ def _orthonormal(basis):
     if p > n_out or (smallest <= n_out * torch.finfo(basis.dtype).eps).any():
         raise ValueError(f"the {p} columns of a basis are linearly dependent: take fewer, or a basis of their span")
     return q
+
+
+def projection_distance(a, b, *, tolerance=None):
+    """‖P(A) − P(B)‖₂ float64 [N] of slopes a and b, both [N, out, in]: sin θ of Theorem 4, from 0 to 1.
+
+    P projects onto the columns' span, up to the numerical rank: singular values above `tolerance` times the largest
+    (None: `rank_tolerance` of the dtype). Spans of different dimensions are at a right angle, distance 1; the theorem
+    itself supposes full rank, or a basis of either span (its footnote). With orthonormal bases U and V of spans of one
+    dimension the distance is the largest singular value of V − UUᵀV, which small angles do not lose. Slopes that are
+    not finite give NaN. Raises ValueError for shapes that do not fit.
+    """
+    if a.ndim != 3 or b.ndim != 3 or a.shape[:2] != b.shape[:2]:
+        raise ValueError(f"slopes must be [N, out, in] of one output, not {list(a.shape)} and {list(b.shape)}")
+    (u, ranks_a), (v, ranks_b) = (_spans(slope, tolerance) for slope in (a, b))
+    found = torch.where(ranks_a == ranks_b, 0.0, 1.0).double().to(u.device)
+    for rank in ranks_a[ranks_a == ranks_b].unique().tolist():
+        if rank > 0:
+            rows = (ranks_a == rank) & (ranks_b == rank)
+            left, right = u[rows][:, :, :rank], v[rows][:, :, :rank]
+            rest = right - left @ (left.transpose(1, 2) @ right)
+            found[rows] = torch.linalg.svdvals(rest)[:, 0].clamp(max=1)
+    broken = ~(torch.isfinite(a).flatten(1).all(dim=1) & torch.isfinite(b).flatten(1).all(dim=1))
+    return found.masked_fill(broken, torch.nan)
+
+
+def _spans(slope, tolerance):
+    """(orthonormal bases [N, out, min(out, in)] of the columns' spans, the largest directions first, and ranks [N])."""
+    tolerance = rank_tolerance(slope.dtype) if tolerance is None else tolerance
+    slope = slope.double()
+    broken = ~torch.isfinite(slope).flatten(1).all(dim=1)
+    u, values, _ = torch.linalg.svd(slope.masked_fill(broken[:, None, None], 0), full_matrices=False)
+    counted = (values > tolerance * values[:, :1]).sum(dim=1)
+    return u, counted
+
+
+@dataclasses.dataclass(frozen=True)
+class AdjacentAngles:
+    """Theorem 4 for P pairs of adjacent regions.
+
+    sine [P] float64: sin θ = ‖P(A) − P(A′)‖₂; ranks [P, 2] int64: the dimensions of both pieces, which are at a right
+    angle where they differ; hamming [P] int64: in how many entries the regions' activation codes differ (Appendix G: 1
+    across a common face, unless units share their border); pairs [P, 2] int64: the regions of a partition, or the paths
+    and their crossings.
+    """
+
+    sine: torch.Tensor
+    ranks: torch.Tensor
+    hamming: torch.Tensor
+    pairs: torch.Tensor
+
+    @property
+    def angle(self):
+        """θ [P] in radians, 0 to π/2."""
+        return self.sine.asin()
+
+
+def partition_angles(partition, *, tolerance=None):
+    """The AdjacentAngles of all adjacent regions of an exact Partition, each pair once; adjacent ones share an edge.
+
+    The slopes are those along the slice: all of A for a network with two inputs, A restricted to the slice's plane for
+    others. Raises ValueError for a sampled partition, and for one region, which has no neighbours.
+    """
+    if not partition.exact:
+        raise ValueError("angles between adjacent regions need an exact partition, not a sampled one")
+    pairs = torch.from_numpy(partition.adjacent)
+    if not len(pairs):
+        raise ValueError("the partition has a single region, so there are no adjacent ones")
+    slope = torch.from_numpy(partition.slope)
+    first, second = pairs.T
+    ranks = torch.linalg.matrix_rank(slope, rtol=rank_tolerance(slope.dtype) if tolerance is None else tolerance)
+    return AdjacentAngles(
+        sine=projection_distance(slope[first], slope[second], tolerance=tolerance),
+        ranks=ranks[pairs],
+        hamming=torch.from_numpy(partition.hamming_distances),
+        pairs=pairs,
+    )
+
+
+def path_angles(space_map, paths, *, most=1000, tolerance=None, max_memory=None, progress=unwatched):
+    """The AdjacentAngles where paths go from one region of a map into the next, at most so many of each path.
+
+    space_map: see `BentMap`; paths: Lines or GreatCircles. Both slopes are whole ones, at the latent of the crossing,
+    which `crossings` finds. That holds for maps that are not affine in their regions, too: there it is the angle of the
+    kink. None of a path that stays in one region. max_memory: as for `BentMap`. progress(counts, total, label)
+    wraps the loop over paths. Raises ValueError for a map without hard units, or when no path crosses a border.
+    """
+    bent, sines, ranks, hamming, pairs = BentMap(space_map, max_memory), [], [], [], []
+
+    def paths_done():
+        for number, path in enumerate(paths):
+            for place, crossing in enumerate(crossings(bent, path, most=most)):
+                before, after = (bent.slope(crossing.z, states)[None] for states in (crossing.before, crossing.after))
+                sines.append(projection_distance(before, after, tolerance=tolerance)[0].item())
+                ranks.append([_spans(slope, tolerance)[1].item() for slope in (before, after)])
+                hamming.append(crossing.hamming)
+                pairs.append((number, place))
+            yield 1
+
+    for _ in progress(paths_done(), len(paths), "paths through regions"):
+        pass
+    if not sines:
+        raise ValueError("no path leaves its region: take longer ones")
+    return AdjacentAngles(
+        torch.tensor(sines, dtype=torch.float64), torch.tensor(ranks), torch.tensor(hamming), torch.tensor(pairs)
+    )
 
 
 def tangent_angles(space_map, x, y, *, rank, max_memory=None):

@@ -175,6 +175,22 @@ class Partition:
             bounded=bool(self.bounded[i]),
         )
 
+    @functools.cached_property
+    def adjacent(self):
+        """The pairs [P, 2] int64 of regions that share an edge, each once, the smaller index first."""
+        pairs = [(i, j) for i, each in enumerate(self.neighbours) for j in each if i < j]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    @functools.cached_property
+    def hamming_distances(self):
+        """In how many entries the codes of the `adjacent` regions differ: int64 [P].
+
+        One, unless several units have the same zero line (Appendix G of "Max-Affine Spline Insights into Deep
+        Generative Networks": r entries across a common face of r dimensions less).
+        """
+        first, second = self.adjacent.T
+        return (self.codes[first] != self.codes[second]).sum(axis=1)
+
     def locate(self, points):
         """The index [N] of the region that holds each of points [N, 2] in slice coordinates; −1 off the rectangle."""
         points = np.asarray(points, dtype=np.float64)

@@ -1,49 +1,62 @@
-"""How far tangent spaces turn between neighbours."""
+"""The angles at which the pieces of the generated manifold meet."""
 
 import functools
 import math
 
-import torch
-
-from latent_plugins.geometry.angularity import neighbour_pairs, tangent_angles
+from latent_plugins.geometry.angularity import partition_angles, path_angles
+from latent_plugins.geometry.crossings import path_between
 from latent_plugins.geometry.figures import save_histograms
+from latent_plugins.geometry.partition import exact_partition
+from latent_plugins.geometry.piecewise import is_piecewise_affine
+from latent_plugins.geometry.report.partition import plane
 from latent_plugins.geometry.report.subject import Figure, Section, summary
 
-# Distances as parts of the inputs' root mean square length, which on the sphere is its radius.
-PARTS = (0.001, 0.01, 0.1, 0.5)
-NOTE = "largest principal angle between the tangent spaces that the leading left singular vectors span at either end"
+NOTE = (
+    "Theorem 4 for adjacent regions: sin θ = ‖P(A) − P(A′)‖₂, with projections onto the spans of the whole slopes on "
+    "either side; spans of different dimensions are at a right angle. "
+)
+ALL = "All adjacent regions of the exact partition of the plane's square"
+AFFINE = "The first borders on straight paths between latents of the prior, from closed forms in float64"
+SMOOTH = (
+    "The first borders on {what} between inputs that follow the prior, found as roots of the units' pre-activations in "
+    "float64, and the kinks there: the slopes on either side at one and the same input. Clamps and max-pooling of the "
+    "network are not looked at"
+)
 
 
 def angularity(subject):
-    """The Section of angles, in radians, at pairs of `sizes.angularity_pairs` latents at a few distances."""
-    random, n = subject.random(3), subject.sizes.angularity_pairs
-    x = subject.inputs(n, random)
-    domain = "sphere" if subject.on_sphere else "gaussian"
-    scale = x.square().sum(dim=1).mean().sqrt().item()
-    rank = min(subject.top_k, subject.space_map.max_rank)
-    facts = dict(
-        exact=False, note=NOTE, pairs_of_a_distance=n, tangent_dimensions=rank, unit="radians", right_angle=math.pi / 2
-    )
-    facts["input_length"] = scale
-    facts["distances"], groups = [], {}
-    for part in PARTS:
-        first, second = neighbour_pairs(x, part * scale, random, domain)
-        ends = subject.in_steps(
-            functools.partial(angles_at, subject, x.shape[1], rank),
-            torch.cat([first, second], dim=1),
-            f"angles at distance {part * scale:.3g}",
-            step=4,
+    """The Section of angles between adjacent regions: all of a network with two inputs, else those along paths."""
+    network = subject.sequential
+    affine = network is not None and is_piecewise_affine(network)
+    if affine and subject.space_map.in_dim == 2 and not subject.on_sphere:
+        found = partition_angles(exact_partition(network, plane(subject)))
+        facts = dict(exact=True, note=NOTE + ALL)
+    else:
+        paths, most = subject.sizes.angularity_paths, subject.sizes.angularity_crossings
+        starts, ends = subject.inputs(2 * paths, subject.random(3)).split(paths)
+        domain = "sphere" if subject.on_sphere else "gaussian"
+        ways = [path_between(start, end, domain) for start, end in zip(starts, ends)]
+        found = path_angles(
+            network if affine else subject.space_map,
+            ways,
+            most=most,
+            max_memory=subject.max_memory,
+            progress=subject.progress,
         )
-        angles = [angle for some in ends for angle in some.tolist()]
-        facts["distances"].append(dict(distance=part * scale, part_of_the_length=part, angle=summary(angles)))
-        groups[f"distance {part * scale:.3g}"] = [angle for angle in angles if math.isfinite(angle)]
-    groups = {legend: numbers for legend, numbers in groups.items() if numbers}
-    draw = functools.partial(save_histograms, groups=groups, xlabel="largest principal angle (radians)", ylabel="pairs")
-    return Section(facts, (Figure("angularity.png", draw),) if groups else ())
-
-
-def angles_at(subject, width, rank, pairs):
-    """The angles [n] of pairs as rows [n, 2 · width]."""
-    return tangent_angles(
-        subject.space_map, pairs[:, :width], pairs[:, width:], rank=rank, max_memory=subject.max_memory
+        text = AFFINE if affine else SMOOTH.format(what="great circles" if subject.on_sphere else "straight paths")
+        facts = dict(exact=affine, note=NOTE + text, paths=paths, most_borders_of_a_path=most)
+    same = found.ranks[:, 0] == found.ranks[:, 1]
+    facts.update(
+        adjacent_pairs=len(found.sine),
+        pairs_of_different_dimensions=int((~same).sum()),
+        dimension=summary(found.ranks),
+        sine=summary(found.sine),
+        angle=summary(found.angle),
+        unit="radians",
+        right_angle=math.pi / 2,
+        hamming_distance_of_codes=summary(found.hamming),
     )
+    groups = {"": [angle for angle in found.angle.tolist() if math.isfinite(angle)]}
+    labels = dict(xlabel="angle between adjacent regions (radians)", ylabel="pairs of regions")
+    draw = functools.partial(save_histograms, groups=groups, **labels)
+    return Section(facts, (Figure("angularity.png", draw),) if groups[""] else ())

@@ -55,6 +55,7 @@ def exact_facts(found):
         regions_without_full_rank=int((~full).sum()),
         area=summary(found.area),
         neighbours_mean=np.mean([len(each) for each in found.neighbours]),
+        hamming_distance_of_neighbours=summary(found.hamming_distances),
         log_volume=summary(found.log_volume[full]),
     )
     if full.any():

@@ -31,7 +31,8 @@ class Sizes:
     dropout_draws: int
     dropout_regions: int
     disentanglement_latents: int
-    angularity_pairs: int
+    angularity_paths: int
+    angularity_crossings: int
     lipschitz_repeats: int
     lipschitz_samples: int
     inversion_targets: int
@@ -49,7 +50,8 @@ DECENT = Sizes(
     dropout_draws=2000,
     dropout_regions=1,
     disentanglement_latents=200,
-    angularity_pairs=40,
+    angularity_paths=8,
+    angularity_crossings=4,
     lipschitz_repeats=20,
     lipschitz_samples=20,
     inversion_targets=6,
@@ -66,7 +68,8 @@ QUICK = Sizes(
     dropout_draws=200,
     dropout_regions=1,
     disentanglement_latents=16,
-    angularity_pairs=6,
+    angularity_paths=2,
+    angularity_crossings=2,
     lipschitz_repeats=8,
     lipschitz_samples=4,
     inversion_targets=2,
@@ -103,7 +106,7 @@ class Subject:
     generator: a Generator; space_map: the SpaceMap whose geometry it is; sequential: the torch.nn.Sequential that the
     generator consists of, or None; sampler: a MaGNET sampler, or None, described by `sampler_facts`; detector: a
     Detector with classes, or None; real: features [m, F] of real images `real_name`, as `described` has them, or None.
-    top_k: how many singular values make a volume, and how many directions a tangent space. progress(counts, total,
+    top_k: how many singular values make a volume. progress(counts, total,
     label) wraps long loops.
     """
 
