@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,10 +20,25 @@ from latent_plugins.samplers.options import options_of
 from latent_plugins.samplers.recipe import Recipe
 from latent_plugins.watching import SILENT
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    import numpy as np
+    import torch
+
+    from latent_plugins.watching import Watch
+
 OWN = ("file", "seed", "row", "candidate", "log_volume", "draw", "ess")  # differ from line to line, or follow
 
 
-def remake(lines, *, device="cpu", allow_code=False, watch=SILENT):
+def remake(
+    lines: Iterable[dict[str, Any]],
+    *,
+    device: str | torch.device = "cpu",
+    allow_code: bool = False,
+    watch: Watch = SILENT,
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield (line, image uint8 [H, W, C]) for records of samples.jsonl: those images again.
 
     lines: dicts as `sample_records.read_lines` gives them; those that differ in their seed alone are made together.

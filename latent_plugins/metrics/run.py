@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dnnlib_compat.pretrained import catalogue
 from latent_plugins import distributed
@@ -19,14 +20,37 @@ from latent_plugins.samplers.recipe import Recipe
 from latent_plugins.samplers.registry import filters_and_base
 from latent_plugins.watching import SILENT
 
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.samplers.base import Sampler
+    from latent_plugins.watching import Watch
+
 SHARED_ATLAS = "another set of candidates: the repeats share one atlas (--fresh-atlas)"
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
 def evaluate(
-    metrics, generator, sampler="prior", *, data=None, detectors=(), lpips_heads=None, seed=0, psi=1.0, cutoff=None,
-    noise_mode="random", batch=None, workers=3, mirror=False, allow_singular=False, cache=True, watch=SILENT,
-):  # fmt: skip
+    metrics: str,
+    generator: Generator,
+    sampler: Sampler | str = "prior",
+    *,
+    data: str | os.PathLike | None = None,
+    detectors: Sequence[str] = (),
+    lpips_heads: str | None = None,
+    seed: int = 0,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise_mode: str = "random",
+    batch: int | None = None,
+    workers: int = 3,
+    mirror: bool = False,
+    allow_singular: bool = False,
+    cache: bool = True,
+    watch: Watch = SILENT,
+) -> dict[str, float]:
     """{official key: figure} of metrics of a generator whose latents a sampler draws.
 
     metrics: names separated by commas, such as `fid50k_full,pr50k3_full`. sampler: a Sampler, or the name of one that

@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,27 +82,27 @@ class Sampler(abc.ABC):
 
     settings = Settings()
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """{name: value} of the sampler and all its settings, defaults included, as JSON can hold them."""
         return dict(sampler=self.name, **self.settings.record())
 
     @abc.abstractmethod
-    def draw(self, seeds, c=None):
+    def draw(self, seeds: Iterable[int], c: torch.Tensor | None = None) -> Latents:
         """One latent a seed, as Latents. The same seed gives the same latent, whatever the batch.
 
         seeds: non-negative integers; c: labels [len(seeds), c_dim], or None for unconditional networks.
         """
 
     @abc.abstractmethod
-    def sample(self, n, generator, c=None):
+    def sample(self, n: int, generator: torch.Generator, c: torch.Tensor | None = None) -> Latents:
         """n latents in bulk, as Latents. generator: a CPU torch.Generator; c: labels [n, c_dim] or None."""
 
     @property
-    def capacity(self):
+    def capacity(self) -> int | None:
         """How many seeds `draw` has latents for (of each class), or None for any number."""
         return None
 
-    def independent(self):
+    def independent(self) -> Sampler:
         """A sampler of the same law whose draws take any seeds, and are independent for different ones.
 
         Itself, unless the sampler has a `capacity`. Raises ValueError where there is no such sampler.

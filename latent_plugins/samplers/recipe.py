@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,13 +33,30 @@ from latent_plugins.spaces import canonical_space, check_space, default_space, i
 from latent_plugins.volume.defaults import default_candidates, paper_top_k
 from latent_plugins.watching import SILENT, ArgumentError
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.samplers.base import Sampler
+    from latent_plugins.watching import Watch
+
 DEFAULTS = dict(precision="float32", compile=False, min_spearman=MIN_SPEARMAN)
 SHORTAGE = "{needed} latents are more than the {candidates} candidates of an atlas of this size"
 
 
 def sampler(
-    name, generator, *, rho=None, psi=1.0, cutoff=None, label=None, atlas_seed=0, advice=None, watch=SILENT, **options
-):
+    name: str,
+    generator: Generator,
+    *,
+    rho: float | None = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    label: int | None = None,
+    atlas_seed: int = 0,
+    advice: dict[str, Any] | None = None,
+    watch: Watch = SILENT,
+    **options: Any,
+) -> Sampler:
     """The sampler called `name` for a Generator, with what it needs: a Sampler.
 
     name: one of `samplers()`, or filters and a name, as in `jbt+polarity`. rho: polarity, of the samplers that have
