@@ -169,9 +169,9 @@ def test_what_does_not_fit_is_one_line(tmp_path, world):
         (network, f"--data={small}", out): "images are 8x8, the network makes 16x16",
         (network, f"--data={colour}", out): "images are RGB, the network makes grayscale",
         (network, f"--data={tmp_path / 'none.zip'}", out): "no such file",
-        (*world, out, "--m=1"): "m must exceed 1",
-        (*world, out, "--lambda1=-2"): "lambda1 -2.0: give zero or a positive number",
-        (*world, out, "--critic-lr=0"): "critic-lr 0.0: give a positive number",
+        (*world, out, "--m=1"): "not in the range x>1",
+        (*world, out, "--lambda1=-2"): "--lambda1': -2.0 is not in the range x>=0",
+        (*world, out, "--critic-lr=0"): "--critic-lr': 0.0 is not in the range x>0",
         (*world, out, "--preset=imagenet"): "'imagenet' is not one of",
         (*world, out, "--input=pixels"): "'pixels' is not one of",
     }
