@@ -1,8 +1,9 @@
 """Intrinsic dimension: how many directions of a region's affine map, and what bounds it.
 
 Source: "Max-Affine Spline Insights into Deep Generative Networks" (Balestriero, Paris and Baraniuk, arXiv:2002.11912):
-the dimension of every region of the generated manifold is the rank of the slope matrix there, which no layer can raise
-above its own rank; noise on units or weights lowers it; an elbow of the singular values tells the manifold's.
+the dimension of every region of the generated manifold is the rank of the slope matrix there, bounded by the ranks of
+the layers with their activations in that region (Proposition 1); noise on units or weights lowers it (Proposition 2).
+The elbow of the singular values is ours: it is not the paper's Theorem 2, which compares training errors.
 """
 
 import copy
@@ -11,6 +12,7 @@ import dataclasses
 import torch
 
 from latent_plugins.geometry.jacobians import check_rows
+from latent_plugins.geometry.piecewise import BENDS
 from latent_plugins.volume.spectrum import spectrum
 from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
 
@@ -73,12 +75,55 @@ def _layers(sequential):
 def rank_bound(sequential, *, tolerance=TOLERANCE):
     """The smallest rank of the linear layers of a torch.nn.Sequential, an int: no region has a larger dimension.
 
-    Every slope matrix is a product of the layers' weights with diagonal matrices between them. Ranks are numerical, and
-    never above a layer's widths. Raises ValueError for layers that are neither Linear nor element-wise.
+    It is `region_bounds` without the activations' part, one number for all regions. Every slope matrix is a product of
+    the layers' weights with diagonal matrices between them. Ranks are numerical, and never above a layer's widths.
+    Raises ValueError for layers that are neither Linear nor element-wise.
     """
     weights = [layer.weight for layer in _layers(sequential) if isinstance(layer, torch.nn.Linear)]
     values = [torch.linalg.svdvals(weight.detach().double())[None] for weight in weights]
     return min(int(numerical_rank(v, tolerance)) for v in values)
+
+
+def region_bounds(sequential, z, *, tolerance=TOLERANCE):
+    """What Proposition 1 allows the dimension of the region of each latent of z [N, in]: int64 [N].
+
+    min(S, min over the linear layers of rank(diag(σ'(ω)) W)), where σ'(ω) are the slopes, in that region, of the
+    activations after the layer: rows of units that are off count for nothing, so that it lies below `rank_bound`
+    wherever ReLUs are off, and depends on the region. Activations that are not piecewise affine have slopes other than
+    zero. Ranks are numerical. Raises ValueError as `rank_bound`, and for latents that do not fit.
+    """
+    stack = _layers(sequential)
+    x = torch.as_tensor(z)
+    if x.ndim != 2:
+        raise ValueError(f"latents must be [N, in], not {list(x.shape)}")
+    bounds = torch.full((len(x),), x.shape[1])
+    with torch.no_grad():
+        for i, layer in enumerate(stack):
+            weighted = isinstance(layer, torch.nn.Linear)
+            x = (layer if weighted else layer.eval() if isinstance(layer, torch.nn.Dropout) else layer)(x)
+            if not weighted:
+                continue
+            on = torch.ones(x.shape, dtype=torch.bool)
+            y = x
+            for following in stack[i + 1 :]:
+                if isinstance(following, torch.nn.Linear):
+                    break
+                for kind, bend in BENDS.items():
+                    if isinstance(following, kind):
+                        found = bend(following)
+                        on &= found.slope(found.states(y), y).cpu() != 0
+                y = following(y)
+            patterns, which = torch.unique(on, dim=0, return_inverse=True)
+            ranks = torch.tensor([_rank(layer.weight[pattern], tolerance) for pattern in patterns])
+            bounds = torch.minimum(bounds, ranks[which])
+    return bounds
+
+
+def _rank(weight, tolerance):
+    """The numerical rank of a matrix that may have no rows."""
+    if not len(weight):
+        return 0
+    return int(numerical_rank(torch.linalg.svdvals(weight.detach().double().cpu())[None], tolerance))
 
 
 def dropped(sequential, rate, generator, kind="dropout"):

@@ -14,13 +14,19 @@ import dataclasses
 import difflib
 import re
 
+from dnnlib_compat.detectors import IMAGE_STATISTICS
 from latent_plugins.metrics.kind import COUNT, HALF_TABLE, LPIPS, MOMENTS, TABLE
 from latent_plugins.metrics.registry import available_kinds
 
 __all__ = ["HALF_TABLE", "MOMENTS", "OFFICIAL_DETECTORS", "TABLE", "Metric", "parse_metric", "parse_metrics"]
 
 # The detectors' parts in the metrics, and the file that the official code uses for each.
-OFFICIAL_DETECTORS = {"inception": "inception-2015-12-05", "vgg16": "vgg16", "lpips": "vgg16"}
+OFFICIAL_DETECTORS = {
+    "inception": "inception-2015-12-05",
+    "vgg16": "vgg16",
+    "lpips": "vgg16",
+    "image": IMAGE_STATISTICS,
+}
 # From here on a number before the neighbour's k is the count itself, below thousands of images.
 PLAIN_COUNT = 1000
 # Metrics that are no function of features: names, and examples of them.

@@ -9,10 +9,13 @@ from latent_plugins.metrics.fid import Fid, UnbiasedFid
 from latent_plugins.metrics.inception_score import InceptionScore
 from latent_plugins.metrics.kid import Kid
 from latent_plugins.metrics.kind import Kind
+from latent_plugins.metrics.looks import Looks
 from latent_plugins.metrics.precision_recall import ExactPrecisionRecall, PrecisionRecall
+from latent_plugins.metrics.shares import Shares
 
 ENTRY_POINTS = "latent_plugins.metrics"
 BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, DensityCoverage, EarthMover, InceptionScore)
+BUILTIN += (Shares, Looks)
 
 
 def available_kinds():

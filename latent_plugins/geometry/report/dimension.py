@@ -4,7 +4,7 @@ import functools
 
 import torch
 
-from latent_plugins.geometry.dimension import TOLERANCE, elbow, numerical_rank, rank_bound
+from latent_plugins.geometry.dimension import TOLERANCE, elbow, numerical_rank, rank_bound, region_bounds
 from latent_plugins.geometry.figures import save_curve, save_histograms
 from latent_plugins.geometry.report.subject import Figure, Section, summary
 
@@ -58,6 +58,8 @@ def dimension(subject):
     if subject.sequential is not None:
         try:
             facts["rank_bound_of_the_layers"] = rank_bound(subject.sequential)
+            x = subject.inputs(subject.sizes.latents, subject.random(0))
+            facts["region_bound"] = summary(region_bounds(subject.sequential, x))
         except ValueError as error:
             facts["rank_bound_note"] = f"unknown: {error}"
     return Section(facts, tuple(figures))
