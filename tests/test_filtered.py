@@ -18,7 +18,8 @@ from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.filtered import Filter, FilterSampler
 from latent_plugins.samplers.jbt import JBTFilter, JBTSampler, exact_norms, finite_norms, row_cost
 from latent_plugins.samplers.mixture import MixtureSampler
-from latent_plugins.samplers.simplicial import SimplicialSampler, acceptance_rate
+from latent_plugins.samplers.simplex import acceptance_rate
+from latent_plugins.samplers.simplicial import SimplicialSampler
 from latent_plugins.samplers.simplicial_filter import SimplicialFilter
 from latent_plugins.samplers.weight_filter import WeightFilter
 from latent_plugins.spaces import get_space
