@@ -19,7 +19,16 @@ from latent_plugins.samplers.options import options_of
 from latent_plugins.samplers.recipe import Recipe
 from latent_plugins.watching import SILENT
 
-OWN = ("file", "seed", "row", "candidate", "log_volume", "draw", "ess")  # differ from line to line, or follow
+OWN = (
+    "file",
+    "seed",
+    "row",
+    "candidate",
+    "log_volume",
+    "jacobian_norm",
+    "draw",
+    "ess",
+)  # differ from line to line, or follow
 
 
 def remake(lines, *, device="cpu", allow_code=False, watch=SILENT):

@@ -234,6 +234,7 @@ def test_filters_stand_before_any_sampler(tmp_path, network, options, told):
     line = json.loads((outdir / "samples.jsonl").read_text().splitlines()[0])
     assert line["sampler"] == options.split()[0].partition("=")[2] and line["keep"] in (0.5, 0.9)
     assert line["filter_space"] == "z:pixel" and 0 < line["draw"]["acceptance"] <= 1
+    assert line["jacobian_norm"] > 0
 
 
 @pytest.mark.parametrize(
