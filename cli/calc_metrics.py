@@ -62,6 +62,8 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
       shares5k      Shares of the classes that a classifier finds, and how far from equal
       looks5k       Brightness, contrast and colours: mean, interval, spread
       emd5k         Earth mover's distance to as many real images
+      f1_50k3_full  F1 of precision and recall
+      hausdorff5k   Hausdorff distance to as many real images
       fid_unbiased50k_full   FID with covariances over N - 1, as pytorch-fid has it
       ppl2_wend     Perceptual path length in W, endpoints, full image; ppl_zfull,
                     ppl_wfull, ppl_zend, ppl_wend; ppl2_wend_5k of 5k paths

@@ -205,6 +205,8 @@ def sample_line(name, seed, latents, i, record):
         line["candidate"] = int(latents.index[i])
     if latents.log_volume is not None and np.isfinite(latents.log_volume[i]):
         line["log_volume"] = float(latents.log_volume[i])
+    if latents.jacobian_norm is not None and np.isfinite(latents.jacobian_norm[i]):
+        line["jacobian_norm"] = float(latents.jacobian_norm[i])
     return line
 
 

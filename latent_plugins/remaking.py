@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from latent_plugins.watching import Watch
 
-OWN = ("file", "seed", "row", "candidate", "log_volume", "draw", "ess")  # differ from line to line, or follow
+# What differs from line to line, or follows.
+OWN = ("file", "seed", "row", "candidate", "log_volume", "jacobian_norm", "draw", "ess")
 
 
 def remake(

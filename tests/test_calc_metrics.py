@@ -100,11 +100,14 @@ def test_one_pass_serves_all_metrics_and_each_figure_is_that_of_a_run_of_its_own
         "is80",
         "emd50",
         "fid_unbiased80",
+        "f1_80_full",
+        "hausdorff50",
     ]
     together = {line["metric"]: line["results"] for line in lines(*world, f"--metrics={','.join(names)}")}
     assert len(passes) == 1 and list(together) == names
     assert set(together["pr1k3_full"]) == {"pr1k3_full_precision", "pr1k3_full_recall"}
     assert set(together["pr_exact80_full"]) == {"pr_exact80_full_precision", "pr_exact80_full_recall"}
+    assert set(together["f1_80_full"]) == {"f1_80_full"} and together["hausdorff50"]["hausdorff50"] > 0
     assert set(together["dc1k5_full"]) == {"dc1k5_full_density", "dc1k5_full_coverage"}
     assert set(together["is80"]) == {"is80_mean", "is80_std"}
     for name in names:

@@ -101,6 +101,31 @@ def whole(files):
 # The command
 
 
+def test_the_classes_are_those_of_as_many_sure_latents_as_are_asked_for(tmp_path):
+    options = ["--sections=latent_classes", "--classes-latents=200", "--held-out=40", "--confidence=0.9"]
+    report, _ = inspected(tmp_path / "a", *options)
+    found = report["sections"]["latent_classes"]
+    assert found["latents"] + found["latents_of_rare_classes_left_out"] == 200 and found["least_confidence"] == 0.9
+    assert abs(found["linear_separability"]["latents_held_out"] - 40) <= 5  # of each class its share, rounded
+    assert 0.5 < found["share_of_latents_this_sure"] < 1
+    # Where everything counts, the share is one.
+    report, _ = inspected(tmp_path / "b", "--sections=latent_classes", "--classes-latents=150")
+    assert report["sections"]["latent_classes"]["share_of_latents_this_sure"] == 1
+    never, _ = inspected(
+        tmp_path / "c", "--sections=latent_classes", "--classes-latents=20", "--confidence=0.9999999999"
+    )
+    assert "ask for less confidence" in never["sections"]["latent_classes"]["note"]
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--sections=entropy", "--confidence=0.7"], "have no effect without the section latent_classes; leave them out"),
+    (["--classes-latents=100", "--held-out=100"], "leaves nothing to learn from: there are --classes-latents=100"),
+])  # fmt: skip
+def test_options_of_classes_that_make_no_sense(tmp_path, options, message):
+    result = invoke(inspect_geometry, "--quick", f"--outdir={tmp_path / 'x'}", *options)
+    assert result.exit_code == 1 and message in result.output.splitlines()[-1]
+
+
 def test_a_report_has_all_sections_and_its_figures(whole):
     report, output, outdir = whole
     assert list(report["sections"]) == list(SECTIONS) and report["complete"]

@@ -45,7 +45,8 @@ RUNS = {
     "sir": "--proposals=3",
     "dot": "--steps=2 --pairs=5",
     "jbt+polarity": f"--rho=0.5 {ATLAS} --keep=0.6 --calibration=30 --norm-draws=2",
-    "simplicial+magnet": f"--corners=3 --tau=0 {ATLAS} --without-replacement",
+    "simplicial+magnet": f"--corners=3 --tau=0.5 {ATLAS} --without-replacement",
+    "simplicial+prior": "--corners=4 --tau=0.3 --rule=softmax --corner-radius=1.5",
     "latentrs+prior": "WEIGHTS",
 }
 

@@ -4,7 +4,7 @@ A name holds the number of generated images: `fid50k_full`, `fid500`, `pr5k3_ful
 
 A `k` before the neighbour is read as the ecosystem has it below 1,000 and not at all from there on: `pr50k3` is 50,000
 images and neighbour 3, `pr1024k3` 1,024 images and neighbour 3 (nobody draws a million). A plain number is a count with
-the usual neighbour, 3 for `pr` and `pr_exact`, 5 for `dc`: `pr300`, `dc1500_full`.
+the usual neighbour, 3 for `pr`, `pr_exact` and `f1_`, 5 for `dc`: `pr300`, `dc1500_full`.
 
 `_full` compares with the whole data set, without x-flips; the legacy names without it take as many real images as
 generated ones, from the beginning of the data set.
@@ -100,7 +100,8 @@ def parse_metric(name):
             of_features = kinds.get(kind)
             k = int(found["k"]) if found.get("k") else of_features and of_features.neighbour
             if k == 0:
-                raise ValueError(f"{name}: the neighbour is counted from 1, as in {kind}5k3")
+                usual = of_features.examples()[-1].replace("50k", "5k", 1)
+                raise ValueError(f"{name}: the neighbour is counted from 1, as in {usual}")
             return Metric(name, kind, samples, k, bool(found.get("full")), found.get("setting"), of_features)
     number = re.search(r"\d+k?", name)
     usual = examples()

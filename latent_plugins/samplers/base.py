@@ -21,7 +21,8 @@ class Latents:
 
     z: [N, z_dim] float32 on the CPU; c: [N, c_dim]; index: candidate numbers [N] of the atlas, −1 for rows that are not
     of it, None without one; log_volume: [N] float64, NaN where unknown, None without any; psi: truncation [N] float64
-    that the sampler gives its rows, NaN where it leaves that to the caller, None where it does so everywhere; report:
+    that the sampler gives its rows, NaN where it leaves that to the caller, None where it does so everywhere;
+    jacobian_norm: ‖J‖_F [N] float64 where Jacobian-based truncation measured it, else NaN, None without any; report:
     {name: figure} of what the draw came to, for records.
 
     >>> import latent_plugins as lp
@@ -35,11 +36,12 @@ class Latents:
     index: np.ndarray | None = None
     log_volume: np.ndarray | None = None
     psi: np.ndarray | None = None
+    jacobian_norm: np.ndarray | None = None
     report: dict = dataclasses.field(default_factory=dict)
 
 
 # What the arrays of Latents hold in rows that another sampler drew.
-UNKNOWN = {"index": (-1, np.int64), "log_volume": (np.nan, np.float64), "psi": (np.nan, np.float64)}
+UNKNOWN = {"index": (-1, np.int64)} | dict.fromkeys(["log_volume", "psi", "jacobian_norm"], (np.nan, np.float64))
 
 
 class Needs(enum.Flag):

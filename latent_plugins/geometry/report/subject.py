@@ -24,7 +24,11 @@ SIDE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How much is sampled: `latents` for spectra and columns, and what the sections' names say."""
+    """How much is sampled: `latents` for spectra and columns, and what the sections' names say.
+
+    classes_held_out: latents that the linear classifier is asked about, None for a quarter of them; classes_confidence:
+    how sure the network's classifier must be of a latent that counts.
+    """
 
     partition_resolution: int
     latents: int
@@ -36,6 +40,8 @@ class Sizes:
     inversion_iterations: dict
     classes_latents: int
     classes_points: int
+    classes_held_out: int | None
+    classes_confidence: float
     concentration_samples: int
     real_images: int
     sampler_candidates: dict
@@ -52,6 +58,8 @@ DECENT = Sizes(
     inversion_iterations={"descent": 500, "regions": 50},
     classes_latents=5000,
     classes_points=2000,
+    classes_held_out=None,
+    classes_confidence=0.0,
     concentration_samples=4000,
     real_images=5000,
     sampler_candidates={"z:w": 20_000, "z:pixel": 2_000, "w:pixel": 2_000},
@@ -67,6 +75,8 @@ QUICK = Sizes(
     inversion_iterations={"descent": 150, "regions": 20},
     classes_latents=1000,
     classes_points=500,
+    classes_held_out=None,
+    classes_confidence=0.0,
     concentration_samples=800,
     real_images=1000,
     sampler_candidates={"z:w": 4_000, "z:pixel": 200, "w:pixel": 200},
