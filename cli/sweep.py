@@ -1,6 +1,7 @@
 """sweep: metrics over a grid of rho, psi and mixtures, as a table and as charts."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -9,7 +10,6 @@ import warnings
 import click
 import numpy as np
 
-from cli.binding import SamplerCommand
 from cli.command_line import command_line
 from cli.evaluation import open_run, plan
 from cli.launch import joined, relaunch
@@ -18,6 +18,7 @@ from cli.options import Numbers, atlas_options, network_options, prepare_folder,
 from cli.paths import FilePath
 from cli.progress import progress_option
 from cli.sampling import sampler_choice_options
+from cli.varying import VaryingCommand, axes
 from dnnlib_compat.arguments import is_number
 from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
@@ -32,7 +33,7 @@ PAGE = "report.html"
 AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 
 
-@click.command(cls=SamplerCommand)
+@click.command(cls=VaryingCommand)
 @network_options
 @click.option(
     "--metrics", "names", default="fid5k_full,pr5k3_full", show_default=True, metavar="A,B,C", help="Metrics."
@@ -48,15 +49,20 @@ AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     """Calculate metrics for every combination of the numbers given to --rho, --trunc and --mix.
 
-    Writes sweep.jsonl and sweep.csv, a line a setting, charts: pareto.png (precision and recall), fid-rho.png and
-    fid-mix.png, and report.html, which shows them all in one file. A sweep that was interrupted goes on when the
-    command is given again.
+    Every number of the sampler may be a list, too, and so may --candidates and --top-k, for which the largest atlas
+    serves all.
+
+    Writes sweep.jsonl and sweep.csv, a line a setting, charts: pareto.png (precision and recall), fid-rho.png,
+    fid-mix.png and those over other numbers, and report.html, which shows them all in one file. A sweep that was
+    interrupted goes on when the command is given again.
 
     \b
     sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5
     sweep --sampler=magnet --mix=0,0.04,0.16,1 --metrics=fid5k_full
+    sweep --sampler=magnet --candidates=1000,5000,20000 --top-k=10,20,40 --metrics=pr5k3_full
+    sweep --sampler=dot --steps=2,5,10,50 --rate=0.01,0.05,0.1 --metrics=emd1000
     """
-    metrics, settings = plan(names, options, rho, psis, mixes)
+    metrics, settings = plan(names, options, rho, psis, mixes, axes())
     if np.isinf(rho or []).any():
         raise click.BadParameter("charts have no place for an infinite rho; leave it out")
     prepare_folder(outdir)
@@ -68,7 +74,8 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
         run = open_run(metrics, settings, outdir=outdir, **options)
         common = identity_of(run, names)
         for setting in settings:
-            identity = dict(common, setting=setting.slug)
+            identity = dict(common, setting=dataclasses.replace(setting, varied=()).slug)
+            identity["options"] = common["options"] | {name: str(value) for name, value in setting.varied}
             finished = distributed.from_leader(find_row(outdir / "sweep.jsonl", identity))
             if finished is not None:
                 say(f"{setting.slug}: there already")
@@ -95,6 +102,7 @@ def measure(run, setting, outdir):
                 row[key] = mean
                 row[f"{key}_low"], row[f"{key}_high"] = (mean, mean) if single else line["interval95"][key]
             row["repeats"] = len(run.seeds)
+            row.update(setting.varied, varied=" ".join(name for name, _ in setting.varied) or None)
     return row
 
 
@@ -185,6 +193,13 @@ def write_page(rows, drawn, outdir):
 def draw_charts(rows, outdir):
     """Draw what the rows have figures for; the names of the files."""
     written = []
+    for axis in dict.fromkeys(name for row in rows for name in varied_of(row)):
+        for key in figures_of(rows, ""):
+            lines = grouped(rows, key, axis)
+            if any(len({point[axis] for point in points}) > 1 for points in lines.values()):
+                name = f"{key}-{axis}.png"
+                charts.save_lines(outdir / name, lines, x=axis, y="figure", xlabel=axis, ylabel=key, logx=True)
+                written.append(name)
     for axis, label in AXES.items():
         for key in figures_of(rows, "fid"):
             lines = grouped(rows, key, axis)
@@ -201,6 +216,12 @@ def draw_charts(rows, outdir):
             charts.save_pareto(outdir / name, pareto_lines(rows, base), title=base)
             written.append(name)
     return written
+
+
+def varied_of(row):
+    """The options of the sampler that a row's sweep varied."""
+    names = row.get("varied")
+    return [name for name in (names.split() if isinstance(names, str) else ()) if is_number(row.get(name))]
 
 
 def figures_of(rows, prefix):
@@ -233,6 +254,7 @@ def pareto_lines(rows, base):
         parts = [f"ρ {row['rho']:g}"] if row.get("rho") is not None and row["sampler"] != "magnet" else []
         parts += [f"ψ {row['trunc']:g}"] if row["trunc"] != 1 else []
         parts += [f"{100 * row['mix']:g} %"] if row["mix"] != 1 else []
+        parts += [f"{name} {row[name]:g}" for name in varied_of(row)]
         lines.setdefault(" ".join(filter(None, (row["sampler"], row.get("space")))), []).append(
             dict(point, name=", ".join(parts))
         )
@@ -245,6 +267,7 @@ def legend(row, leave_out):
         parts.append(f"ρ {row['rho']:g}")
     if leave_out != "mix" and row["mix"] != 1:
         parts.append(f"mix {row['mix']:g}")
+    parts += [f"{name} {row[name]:g}" for name in varied_of(row) if name != leave_out]
     return " ".join(filter(None, [*parts, f"ψ {row['trunc']:g}"]))
 
 

@@ -8,6 +8,7 @@ log-volume and its standard deviation, with the predictor (`predictor.npz`) and 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import warnings
@@ -87,6 +88,20 @@ class Atlas:
     def open(path: str | os.PathLike) -> Atlas:
         """`open_atlas`."""
         return open_atlas(path)
+
+    def first(self, n: int) -> Atlas:
+        """The Atlas of its first n candidates (of each class): what a build of n gives, but for rounding.
+
+        Candidates are functions of the seed and their number. Raises ValueError where there are not so many.
+        """
+        if n == min(map(len, self._tables.values())):
+            return self
+        if not 0 < n < min(map(len, self._tables.values())):
+            raise ValueError(f"the atlas has {min(map(len, self._tables.values()))} candidates, not {n}")
+        tables = {label: table[:n] for label, table in self._tables.items()}
+        latents = self._latents and {label: rows[:n] for label, rows in self._latents.items()}
+        settings = self.settings and dataclasses.replace(self.settings, candidates=n)
+        return Atlas(self.path, tables, settings=settings, latents=latents)
 
     def record(self) -> dict[str, Any]:
         """{name: value} of what decides the candidates and their volumes; of a published file nothing is known."""

@@ -84,6 +84,15 @@ def evaluate(
     return found
 
 
+def largest_values(points):
+    """{option: its largest value} of the options that Points vary."""
+    found = {}
+    for point in points:
+        for name, value in point.varied:
+            found[name] = max(value, found.get(name, value))
+    return found
+
+
 def default_batch(generator):
     """Images at once where nobody says: 64, fewer above 128 pixels."""
     return max(1, min(64, 64 * 128**2 // generator.img_resolution**2))
@@ -134,6 +143,7 @@ class Run:
             needed=self.largest_draw(),
             shortage="{needed} samples are more than the {candidates} candidates of an atlas of this size",
             per_sample=CANDIDATES_PER_SAMPLE,
+            largest=largest_values(points),
         )
 
     def lines(self, point):
@@ -167,7 +177,7 @@ class Run:
     def sampler(self, point, atlas_seed=0):
         """(sampler, what describes it) of a Point. atlas_seed: of an atlas that is built for it."""
         empty = dict(space=None, rho=None, ess=None)
-        sampler, described = self.recipe.make(point.rho, point.psi, atlas_seed)
+        sampler, described = self.recipe.varied(dict(point.varied)).make(point.rho, point.psi, atlas_seed)
         described = dict(sampler=self.sampler_name, **empty | described, trunc=point.psi, mix=point.mix)
         if self.rendering["cutoff"] is not None:
             described["trunc_cutoff"] = self.rendering["cutoff"]

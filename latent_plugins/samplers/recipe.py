@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from typing import TYPE_CHECKING
 
@@ -92,14 +93,15 @@ class Recipe:
     name or file; what the catalogue says to come with it, or a discriminator in the file, serves samplers that need
     weights or a critic and are given none. label: the only class wanted;
     needed: how many latents are drawn from an atlas; shortage: text for too few candidates without replacement, with
-    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
+    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap;
+    largest: the largest `candidates` and `top_k` that `varied` will be asked for, so that one atlas serves all.
     """
 
     def __init__(
         self, generator, name, options, *, cutoff=None, label=None, advice=None, source=None, needed=1,
-        shortage=SHORTAGE, per_sample=0, watch=SILENT,
+        shortage=SHORTAGE, per_sample=0, largest=None, watch=SILENT,
     ):  # fmt: skip
-        self.generator, self.name, self.watch = generator, name, watch
+        self.generator, self.name, self.watch, self.largest = generator, name, watch, largest or {}
         self.source = getattr(generator, "source", None) if source is None else source
         self.options = DEFAULTS | {key: value for key, value in options.items() if value is not None}
         self.filters, self.sampler_class = filters_and_base(name)
@@ -107,6 +109,14 @@ class Recipe:
         self.cutoff, self.needed, self.shortage = cutoff, needed, shortage
         self.label, self.per_sample = label, per_sample
         self._found, self._built = {}, {}
+
+    def varied(self, options):
+        """The Recipe of the same sampler with some options changed; they share their atlases."""
+        if not options:
+            return self
+        twin = copy.copy(self)
+        twin.options, twin._found = self.options | options, {}
+        return twin
 
     def make(self, rho, psi, atlas_seed=0):
         """(sampler, {name: value} that describes it) for a polarity (None: the recommended one) and truncation psi.
@@ -194,13 +204,19 @@ class Recipe:
             if made["candidates"] is None and space == "z:w" and self.per_sample:
                 each = 1 if extremes else self.per_sample
                 made["candidates"] = max(default_candidates(space), each * self.needed)
-            settings = settings_for(self.generator, options.get("top_k"), self.advice, seed=seed, **made)
-            if (extremes or options.get("without_replacement")) and settings.candidates < self.needed:
-                text = self.shortage.format(needed=self.needed, candidates=settings.candidates)
+            wanted = made["candidates"]
+            if wanted is not None:
+                made["candidates"] = max(wanted, self.largest.get("candidates", wanted))
+            top_k = options.get("top_k")
+            top_k = top_k and max(top_k, self.largest.get("top_k", top_k))
+            settings = settings_for(self.generator, top_k, self.advice, seed=seed, **made)
+            wanted = settings.candidates if wanted is None else wanted
+            if (extremes or options.get("without_replacement")) and wanted < self.needed:
+                text = self.shortage.format(needed=self.needed, candidates=wanted)
                 raise ArgumentError(f"{text}: give more `candidates`")
             if settings not in self._built:  # in style space, truncation changes nothing
                 self._built[settings] = cached_atlas(self.generator, settings, options["min_spearman"], self.watch)
-            atlas = self._built[settings]
+            atlas = self._built[settings].first(wanted)
         return atlas, space
 
     def _settings(self, space, psi):
