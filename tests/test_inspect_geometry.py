@@ -26,6 +26,7 @@ from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry import report as reports
 from latent_plugins.geometry.density import entropy_of
+from latent_plugins.geometry.precision_bounds import balanced_modes, equal_modes
 from latent_plugins.geometry.report import QUICK, SECTIONS, Subject, choose
 from latent_plugins.geometry.report.concentration import principal_axes
 from latent_plugins.geometry.report.entropy import entropy
@@ -44,10 +45,11 @@ SMALL = dataclasses.replace(
     angularity_pairs=4,
     classes_latents=300,
     classes_points=100,
+    norms_latents=150,
     concentration_samples=320,
     sampler_candidates=dict.fromkeys(QUICK.sampler_candidates, 300),
 )
-SHEETS = {"columns.png", "inversion.png"}  # drawn without matplotlib
+SHEETS = {"columns.png", "inversion.png", "norms-order.png"}  # drawn without matplotlib
 LEVEL = 1e-3  # of every statistical test here
 
 
@@ -137,7 +139,7 @@ def test_a_report_has_all_sections_and_its_figures(whole):
         assert f"{name}: " in output and section["note"]
         assert section.get("exact") is False or section["skipped"]
     skipped = [name for name, section in report["sections"].items() if section.get("skipped")]
-    assert skipped == ["latent_classes"]
+    assert skipped == ["latent_classes", "precision_bounds"]
     assert "no classifier in the catalogue" in report["sections"]["latent_classes"]["note"]
 
 
@@ -252,6 +254,40 @@ def test_the_embedded_network_is_compared_with_its_shipped_statistics(tmp_path):
     n, guess = linear["latents_held_out"], linear["accuracy_of_guessing"]
     assert linear["accuracy"] > guess + scipy.stats.norm.isf(LEVEL) * math.sqrt(guess * (1 - guess) / n)
     assert all(0 <= each["precision"] <= 1 and 0 <= each["convexity"] <= 1 for each in classes["classes"])
+
+
+@pytest.fixture(scope="module")
+def norms_and_bounds(files):
+    """The sections of norms and bounds of the embedded network."""
+    with pytest.MonkeyPatch.context() as patch:
+        prepare(patch, files)
+        report, _ = inspected(files / "norms", "--sections=jacobian_norms,precision_bounds")
+        return report["sections"]
+
+
+def test_precision_falls_along_the_jacobians_norms(norms_and_bounds):
+    norms = norms_and_bounds["jacobian_norms"]
+    assert set(norms["figures"]) == {"norms-order.png", "norms.png", "marginal-precision.png"}
+    # Ones are the plainest of the digits.
+    means = {each["name"]: each["frobenius_norm"]["mean"] for each in norms["classes"]}
+    assert sorted(means) == list(range(10)) and min(means, key=means.get) == 1
+    marginal = norms["marginal_precision"]
+    assert marginal["images"] == [15] * 10 and marginal["kept"][-1] == 1
+    right = [[round(15 * p) for p in part] for part in (marginal["marginal"][:5], marginal["marginal"][-5:])]
+    table = [[sum(part), 75 - sum(part)] for part in right]
+    assert scipy.stats.fisher_exact(table, alternative="greater").pvalue < 0.01
+
+
+def test_bounds_stand_beside_the_precision_measured(norms_and_bounds):
+    bounds = norms_and_bounds["precision_bounds"]
+    assert bounds["figures"] == ["precision-bounds.png"] and 0.5 < bounds["precision"] < 1
+    epsilon = bounds["distance_of_nearest_images"] / (2 * bounds["lipschitz_constant"])
+    assert bounds["epsilon"] == pytest.approx(epsilon) and 4 <= bounds["modes"] <= 10
+    assert bounds["distance_of_nearest_images"] < bounds["distance_of_nearest_means"]
+    assert bounds["bounds"]["theorem_3_2_3"] == equal_modes(epsilon, bounds["modes"])
+    assert bounds["bounds"]["corollary_3_3_1"] == balanced_modes(bounds["epsilon_min"], bounds["modes"])
+    assert sum(bounds["class_shares"]["shares"]) == pytest.approx(100)
+    assert 0 <= bounds["assumption_4"]["pairs_with_no_mode_between"] <= 1
 
 
 def test_real_images_take_the_place_of_shipped_ones(files, tmp_path):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+import torch
 
+from latent_plugins.geometry.balance import class_balance, separation
 from latent_plugins.geometry.precision_bounds import (
     balanced_modes,
     equal_modes,
@@ -105,6 +107,33 @@ def test_generators_with_the_cells_of_a_simplex_keep_to_the_bounds():
 
 def test_two_half_spaces_reach_the_isoperimetric_bound():
     assert two_modes_isoperimetric(half_width(3.0, 5.0)) == pytest.approx(1 - 2 * (scipy.stats.norm.cdf(0.3) - 0.5))
+
+
+def test_balance_by_hand():
+    """Shares of 20, 30 and 50 %: mean 100/3, variance (400 + 900 + 2500)/3 − 10000/9 = 155.56, ratio 4.667."""
+    found = class_balance([0] * 2 + [1] * 3 + [2] * 5, 3)
+    assert found.shares.tolist() == pytest.approx([20, 30, 50])
+    assert found.variance_to_mean == pytest.approx(14 / 3)
+    assert class_balance(torch.arange(40) % 4, 4).variance_to_mean == 0
+    assert class_balance([0, 0, 0], 2).shares.tolist() == [100, 0]
+    with pytest.raises(ValueError, match="whole numbers from 0 to 1"):
+        class_balance([0, 2], 2)
+
+
+def test_separation_by_hand():
+    """Means at (0, 0), (4, 0) and (8, 1): the middle one lies between the others, and no two others have one between.
+
+    Radii 1, 1 and 3 with half ways of 2, 2 and √17/2 = 2.06.
+    """
+    means, radii = torch.tensor([[0.0, 0], [4, 0], [8, 1]]), (1, 1, 3)
+    up = torch.tensor([0.0, 1])
+    found = separation([torch.stack([mean + r * up, mean - r * up]) for mean, r in zip(means, radii)])
+    assert found.radii.tolist() == [1, 1, 3] and found.room.tolist() == pytest.approx([2, 2, 17**0.5 / 2])
+    assert found.seen.tolist() == [True, False, True]  # of (1, 0), (2, 0), (2, 1)
+    far = separation([3 * mean[None] for mean in torch.eye(4)])
+    assert far.seen.all() and (far.radii < far.room).all()
+    with pytest.raises(ValueError, match="at least two modes, not 1"):
+        separation([means])
 
 
 @pytest.mark.parametrize("call, message", [

@@ -42,6 +42,7 @@ class Sizes:
     classes_points: int
     classes_held_out: int | None
     classes_confidence: float
+    norms_latents: int
     concentration_samples: int
     real_images: int
     sampler_candidates: dict
@@ -60,6 +61,7 @@ DECENT = Sizes(
     classes_points=2000,
     classes_held_out=None,
     classes_confidence=0.0,
+    norms_latents=2000,
     concentration_samples=4000,
     real_images=5000,
     sampler_candidates={"z:w": 20_000, "z:pixel": 2_000, "w:pixel": 2_000},
@@ -77,6 +79,7 @@ QUICK = Sizes(
     classes_points=500,
     classes_held_out=None,
     classes_confidence=0.0,
+    norms_latents=200,
     concentration_samples=800,
     real_images=1000,
     sampler_candidates={"z:w": 4_000, "z:pixel": 200, "w:pixel": 200},
