@@ -189,10 +189,8 @@ atlas_options = apply_options(
         click.option(
             "--projection",
             type=click.IntRange(min=1),
-            default=256,
-            show_default=True,
             metavar="P",
-            help="Output dimensions that --method=projected keeps.",
+            help="Output dimensions that --method=projected keeps.  [default: 256; of NVAE 128]",
         ),
         click.option(
             "--oversample",

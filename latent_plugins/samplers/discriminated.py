@@ -75,6 +75,7 @@ class CriticSampler(Sampler):
     """
 
     needs = Needs.CRITIC
+    takes_ratios = False  # whether scores stand for log density ratios, rather than for anything that rises
     stream: int
 
     def __init__(self, generator, critic, *, batch=256, **settings):

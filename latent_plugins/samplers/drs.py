@@ -27,6 +27,7 @@ class DRSSampler(CriticSampler):
 
     name = "drs"
     summary = "rejection by a discriminator"
+    takes_ratios = True
     stream = Stream.DRS
 
     class Settings(Settings):

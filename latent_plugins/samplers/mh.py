@@ -24,6 +24,7 @@ class MHSampler(CriticSampler):
 
     name = "mh"
     summary = "Markov chains by a discriminator"
+    takes_ratios = True
     stream = Stream.MH
 
     class Settings(Settings):

@@ -86,6 +86,9 @@ def sampler(
     return recipe.make(rho, psi, atlas_seed)[0]
 
 
+RATIO_LOSS = "logistic"  # the loss of critics whose scores are log density ratios
+
+
 class Recipe:
     """Makes the samplers of one name for a generator; atlases are found or built once.
 
@@ -254,6 +257,7 @@ class Recipe:
         if given is not None:
             weights = opened_weights(given)
             weights.check_network(self.generator)
+            self._check_scores(weights)
             return weights.critic, named(given)
         try:
             if self.source is None:
@@ -265,6 +269,15 @@ class Recipe:
                 f"the sampler {self.name} needs a critic: give `weights`=FILE (made by train_weights), or a network "
                 f"file with its discriminator ({error})"
             ) from None
+
+    def _check_scores(self, weights):
+        """Warn where a critic's scores are taken as log density ratios and its loss gave them no such scale."""
+        loss = weights.schedule.get("critic_loss", "wasserstein")
+        if self.sampler_class.takes_ratios and loss != RATIO_LOSS:
+            text = f"{self.name} takes a critic's scores as log density ratios, but those of {weights.path} come from "
+            text += f"the loss {loss}, which gives them no scale: the draws are not what {self.name} stands for. Train "
+            text += "with --critic-loss=logistic, or leave --weights out where a discriminator comes with the network"
+            warnings.warn(text, stacklevel=2)
 
 
 def opened_weights(weights):

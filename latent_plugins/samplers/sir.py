@@ -19,6 +19,7 @@ class SIRSampler(CriticSampler):
 
     name = "sir"
     summary = "resampling by a discriminator"
+    takes_ratios = True
     stream = Stream.SIR
 
     class Settings(Settings):
