@@ -24,7 +24,8 @@ SHORT = {
     "describe": [],
 }
 CANDIDATES = ("--sampler=magnet", "--sampler=polarity", "+polarity", "sweep", "modes", "polarity_strip")
-SLOW = ("--sampler=pcn", "--sampler=smc", "--space=pixel", "sweep", "calc_metrics")  # half a minute and more, each
+# Half a minute and more, each.
+SLOW = ("--sampler=pcn", "--sampler=smc", "--space=pixel", "sweep", "calc_metrics", "--classes-latents")
 
 
 def shown():
