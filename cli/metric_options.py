@@ -3,7 +3,7 @@
 import click
 
 from cli.options import Numbers, apply_options, cutoff_option, gpus_option
-from cli.paths import DataSource, Source
+from cli.paths import DataSource, DetectorSource, ExistingPath
 
 evaluation_options = apply_options(
     [
@@ -60,13 +60,16 @@ evaluation_options = apply_options(
             "--detector",
             "detectors",
             multiple=True,
-            type=Source(),
+            type=DetectorSource(),
             metavar="NAME|FILE",
             help="Feature detector instead of the official ones; inception=, vgg16=, lpips= or space= (that "
             "of --space) in front limits it.",
         ),
         click.option(
-            "--lpips-heads", type=Source(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none."
+            "--lpips-heads",
+            type=ExistingPath(),
+            metavar="FILE",
+            help="LPIPS heads, for a VGG16 state dict that has none.",
         ),
         click.option(
             "--allow-singular", is_flag=True, help="FID from fewer images than features, as the official code gives it."

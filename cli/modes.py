@@ -11,7 +11,7 @@ from cli.binding import MethodCommand
 from cli.command_line import command_line
 from cli.labels import class_number
 from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
-from cli.paths import DataSource, FilePath, Source
+from cli.paths import DataSource, DetectorSource, ExistingPath, FilePath
 from cli.picture_options import cell_option
 from cli.polarity_strip import volume_options
 from cli.progress import TERMINAL, count_progress, progress_option
@@ -52,11 +52,13 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
     "--detector",
     "detectors",
     multiple=True,
-    type=Source(),
+    type=DetectorSource(),
     metavar="NAME|FILE",
     help="Feature detector instead of the official ones; inception= or lpips= in front limits it.",
 )
-@click.option("--lpips-heads", type=Source(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none.")
+@click.option(
+    "--lpips-heads", type=ExistingPath(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none."
+)
 @click.option("--ppl", is_flag=True, help="Perceptual path lengths (ppl2_wend) of modes, anti-modes and the prior.")
 @click.option(
     "--paths", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Paths of each for --ppl."
@@ -86,9 +88,9 @@ def main(
     options = dict(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
     options["detector"] = space_detector(space, detectors)
     check_sampler("polarity", rhos=[-np.inf], **options)
+    prepare_folder(outdir)
     from latent_plugins.metrics.evaluate import check, path_length  # which need torch
 
-    prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
     generator.check_psi(psi)

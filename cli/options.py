@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 import torch
 
-from cli.paths import NetworkSource, Source
+from cli.paths import DetectorSource, NetworkSource
 from cli.streams import prepare_streams, reader_has_left
-from dnnlib_compat.budgets import MAX_NUMBERS
+from dnnlib_compat.budgets import MAX_MESSAGE, MAX_NUMBERS
 from dnnlib_compat.errors import escaped, what
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
@@ -250,7 +250,7 @@ atlas_options = apply_options(
 
 detector_option = click.option(
     "--detector",
-    type=Source(),
+    type=DetectorSource(),
     metavar="NAME|FILE",
     help="Feature detector of the space.  [default: the official one of vgg, inception]",
 )
@@ -353,7 +353,7 @@ def reports_errors(command):
             except Exception as error:
                 if type(error).__name__ == "OutOfMemoryError":  # torch's
                     raise failure("out of GPU memory: lower --batch or --max-memory") from None
-                if "not enough memory" in str(error):  # torch's own words on a CPU
+                if "t allocate memory" in str(error) or "not enough memory" in str(error):  # torch's words on CPUs
                     raise failure("out of memory: lower --batch or --max-memory") from None
                 name = click.get_current_context().info_name
                 raise failure(f"{name}: unexpected error ({what(error)}); --debug shows the traceback") from None
@@ -384,7 +384,7 @@ def in_options(text):
 
 def one_line(message):
     """A message on one line that a terminal can be shown."""
-    return escaped(" ".join(str(message).split()))
+    return escaped(" ".join(str(message).split()), MAX_MESSAGE)
 
 
 def os_message(error):
@@ -392,4 +392,4 @@ def os_message(error):
     if error.strerror is None:
         return one_line(error)
     path = f"{os.fspath(error.filename)}: " if error.filename is not None else ""
-    return escaped(f"{path}{error.strerror}")
+    return escaped(f"{path}", MAX_MESSAGE) + error.strerror

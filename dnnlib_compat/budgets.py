@@ -98,5 +98,6 @@ MAX_DOWNLOAD = 64 << 30
 MAX_SHOWN = 200
 MAX_MESSAGE = 2_000
 
-# Numbers of one option, such as --seeds: as many Python integers take 400 MB, and their images weeks.
+# Numbers of one option, such as --seeds, and images of a metric: as many Python integers take 400 MB, and their images
+# weeks.
 MAX_NUMBERS = 10_000_000

@@ -107,6 +107,15 @@ def open_url(url, *, cache_dir=None, sha256=None, progress=True, attempts=5, sle
         ) from error
 
 
+def needs_download(url):
+    """Whether `open_url` would ask a server for `url`: an address whose file is not in the cache."""
+    scheme, mark, _ = url.partition("://")
+    if not mark or scheme.lower() == "file":
+        return False
+    digest = hashlib.md5(url.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+    return _cached(_cache_root() / "downloads", digest, None) is None
+
+
 def _local_file(source, is_url, sha256):
     name = urllib.request.url2pathname(urllib.parse.urlsplit(source).path) if is_url else os.path.expanduser(source)
     path = Path(name)

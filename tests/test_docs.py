@@ -58,7 +58,9 @@ def test_pages_show_commands():
 def named_files(arguments):
     """The files that arguments name, which must be there for a command to be taken."""
     values = (each.partition("=")[2] if each.startswith("--") else each for each in arguments)
-    return [value for value in values if re.fullmatch(r"[\w./-]+\.(pkl|pth?|npz|zip|json|jsonl|py|safetensors)", value)]
+    kinds = re.compile(r"[\w./-]+\.(pkl|pth?|npz|zip|json|jsonl|py|safetensors)")
+    named = [each.partition("=")[2] for each in arguments if each.startswith(("--atlas=", "--projected-w="))]
+    return [each for each in values if kinds.fullmatch(each)] + named
 
 
 @pytest.mark.parametrize("page, line", LINES)

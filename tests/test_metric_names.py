@@ -101,3 +101,15 @@ def test_lists_keep_their_order_and_drop_repetitions():
         parse_metrics("f1_5k0")
     with pytest.raises(ValueError, match="must be positive"):
         parse_metrics("pr0")
+
+
+@pytest.mark.parametrize("name", ["fid99999999999999_full", "pr99999999k3", "ppl2_wend_10000001"])
+def test_more_images_than_anybody_makes_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}: 10000000 images are the most"):
+        parse_metric(name)
+
+
+def test_a_long_name_is_cut_in_the_message():
+    with pytest.raises(ValueError) as caught:
+        parse_metric("x" * 10_000)
+    assert len(str(caught.value)) < 2000

@@ -64,11 +64,25 @@ def test_help_imports_no_torch(command):
         ["convert", "nosuch"],
         ["convert"],
         ["remake"],
+        ["remake", "nowhere.jsonl", "--check"],
+        ["gen_images", "--projected-w=nowhere.npz"],
+        ["gen_images", "--sampler=latentrs", "--weights=nowhere.npz"],
+        ["gen_images", "--sampler=magnet", "--atlas=nowhere"],
+        ["gen_images", "--sampler=magnet", "--space=features", "--detector=nowhere.pt"],
+        ["calc_metrics", "--detector=inception=nowhere.pt"],
+        ["calc_metrics", "--metrics=ppl2_wend", "--lpips-heads=nowhere.pt"],
+        ["polarity_strip", "--atlas=nowhere"],
     ],
 )
 def test_errors_of_usage_import_no_torch(arguments):
     output, loaded, status = probe(*arguments)
     assert loaded == [] and (status == "0") == ("--help" in arguments)
+
+
+@pytest.mark.parametrize("command", ["gen_images", "build_atlas", "calc_metrics", "sweep", "inspect_geometry", "modes"])
+def test_an_output_folder_that_cannot_be_is_told_before_torch_comes(command):
+    output, loaded, status = probe(command, f"--outdir={ROOT / 'README.md' / 'out'}")
+    assert loaded == [] and status == "1"
 
 
 def test_a_package_that_was_put_off_is_the_package():

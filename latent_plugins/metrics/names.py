@@ -14,7 +14,9 @@ import dataclasses
 import difflib
 import re
 
+from dnnlib_compat.budgets import MAX_NUMBERS
 from dnnlib_compat.detectors import IMAGE_STATISTICS
+from dnnlib_compat.errors import quoted, shown
 from latent_plugins.metrics.kind import COUNT, HALF_TABLE, LPIPS, MOMENTS, TABLE
 from latent_plugins.metrics.registry import available_kinds
 
@@ -97,6 +99,8 @@ def parse_metric(name):
             samples = number_of_images(found)
             if samples < 1:
                 raise ValueError(f"{name}: the number of images must be positive")
+            if samples > MAX_NUMBERS:
+                raise ValueError(f"{shown(name)}: {MAX_NUMBERS} images are the most")
             of_features = kinds.get(kind)
             k = int(found["k"]) if found.get("k") else of_features and of_features.neighbour
             if k == 0:
@@ -108,7 +112,7 @@ def parse_metric(name):
     known = [example.replace("50k", number[0], 1) if number else example for example in usual] + usual
     longer = [example for example in known if example.startswith(name.lower()) and name]
     close = longer or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
-    raise ValueError(f"unknown metric {name!r}; did you mean {close[0]}? Kinds of metrics: {', '.join(usual)}")
+    raise ValueError(f"unknown metric {quoted(name)}; did you mean {close[0]}? Kinds of metrics: {', '.join(usual)}")
 
 
 def number_of_images(found):
