@@ -22,6 +22,7 @@ from dnnlib_compat.util import remove_leftovers
 from latent_plugins.atlas.build import MIN_SPEARMAN
 from latent_plugins.volume.methods import method_names
 from latent_plugins.volume.spectrum.precision import PRECISIONS
+from latent_plugins.volume.spectrum.subspace import Subspace
 from latent_plugins.watching import ArgumentError
 
 CHECKED = ("psi", "psis", "translate", "rhos")  # in words of their own
@@ -195,7 +196,7 @@ atlas_options = apply_options(
         click.option(
             "--oversample",
             type=click.IntRange(min=0),
-            default=8,
+            default=Subspace.Settings.oversample,
             show_default=True,
             metavar="N",
             help="Spare directions of --method=subspace.",
@@ -203,7 +204,7 @@ atlas_options = apply_options(
         click.option(
             "--iterations",
             type=click.IntRange(min=0),
-            default=1,
+            default=Subspace.Settings.iterations,
             show_default=True,
             metavar="N",
             help="Power iterations of --method=subspace.",

@@ -26,7 +26,9 @@ NEED_SAMPLER = ("lipschitz", "concentration")
 NEED_REAL = ("latent_classes", "jacobian_norms", "precision_bounds", "concentration")
 
 __getattr__, __dir__ = lazy_names(
-    __name__, dict.fromkeys(["DECENT", "QUICK", "Figure", "Section", "Subject"], f"{__name__}.subject")
+    __name__,
+    dict.fromkeys(["DECENT", "QUICK"], f"{__name__}.sizes")
+    | dict.fromkeys(["Figure", "Section", "Subject"], f"{__name__}.subject"),
 )
 
 __all__ = [
