@@ -207,6 +207,8 @@ def sample_line(name, seed, latents, i, record):
         line["log_volume"] = float(latents.log_volume[i])
     if latents.jacobian_norm is not None and np.isfinite(latents.jacobian_norm[i]):
         line["jacobian_norm"] = float(latents.jacobian_norm[i])
+    if latents.weight is not None and np.isfinite(latents.weight[i]):
+        line["weight"] = float(latents.weight[i])
     return line
 
 

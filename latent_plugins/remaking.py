@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from latent_plugins.watching import Watch
 
 # What differs from line to line, or follows.
-OWN = ("file", "seed", "row", "candidate", "log_volume", "jacobian_norm", "draw", "ess")
+OWN = ("file", "seed", "row", "candidate", "log_volume", "jacobian_norm", "weight", "draw", "ess")
 
 
 def remake(

@@ -22,7 +22,8 @@ class Latents:
     z: [N, z_dim] float32 on the CPU; c: [N, c_dim]; index: candidate numbers [N] of the atlas, −1 for rows that are not
     of it, None without one; log_volume: [N] float64, NaN where unknown, None without any; psi: truncation [N] float64
     that the sampler gives its rows, NaN where it leaves that to the caller, None where it does so everywhere;
-    jacobian_norm: ‖J‖_F [N] float64 where Jacobian-based truncation measured it, else NaN, None without any; report:
+    jacobian_norm: ‖J‖_F [N] float64 where Jacobian-based truncation measured it, else NaN, None without any; weight:
+    trained importance weights [N] float64 of latent reweighting, alike; report:
     {name: figure} of what the draw came to, for records.
 
     >>> import latent_plugins as lp
@@ -37,11 +38,13 @@ class Latents:
     log_volume: np.ndarray | None = None
     psi: np.ndarray | None = None
     jacobian_norm: np.ndarray | None = None
+    weight: np.ndarray | None = None
     report: dict = dataclasses.field(default_factory=dict)
 
 
 # What the arrays of Latents hold in rows that another sampler drew.
-UNKNOWN = {"index": (-1, np.int64)} | dict.fromkeys(["log_volume", "psi", "jacobian_norm"], (np.nan, np.float64))
+NUMBERS = ("log_volume", "psi", "jacobian_norm", "weight")
+UNKNOWN = {"index": (-1, np.int64)} | dict.fromkeys(NUMBERS, (np.nan, np.float64))
 
 
 class Needs(enum.Flag):

@@ -219,7 +219,7 @@ class FilterSampler(Sampler):
     @staticmethod
     def _measured(judged):
         """The fields of Latents that filters may have measured, where they are known."""
-        return [name for name in ("jacobian_norm",) if getattr(judged, name) is not None]
+        return [name for name in ("jacobian_norm", "weight") if getattr(judged, name) is not None]
 
     def _account(self, kept, looked_at=False):
         """Latents of what was kept, and the last effort. looked_at: of an order, whose law its own draw judges."""
