@@ -183,6 +183,11 @@ def test_numbers_of_the_whole_report_fit_together(whole):
     regions = sections["inversion"]["methods"]["regions"]["near_start"]
     assert regions["success_share"] == 1 and regions["error_over_variance"]["largest"] <= 1e-3
     assert sections["concentration"]["ball_share"]["real_images"] == 40
+    counts = sections["concentration"]["neighbours_of_real_images"]["counts"]
+    assert len(counts) == 2 * 3 * 3
+    for first, second in zip(counts, counts[1:]):  # wider balls hold more
+        assert second["radius"] < first["radius"] or first["mean"] <= second["mean"] <= second["samples"]
+    assert all(each["variance"] >= 0 and 0 <= each["without_any"] <= 1 for each in counts)
     for name in ("prior", "magnet"):
         shares = sections["concentration"]["ball_share"][name]["share_within_a_ball"]
         assert shares == sorted(shares) and 0 <= shares[0] <= shares[-1] <= 1
