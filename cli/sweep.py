@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import warnings
 
 import click
@@ -20,6 +19,7 @@ from cli.progress import progress_option
 from cli.sampling import sampler_choice_options
 from cli.varying import VaryingCommand, axes
 from dnnlib_compat.arguments import is_number
+from dnnlib_compat.budgets import MAX_SHOWN
 from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
@@ -30,6 +30,7 @@ from latent_plugins.pictures import charts
 from latent_plugins.pictures.report import Report
 
 PAGE = "report.html"
+LARGEST = 10**300  # of a whole number, which charts make a float
 AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 
 
@@ -125,7 +126,7 @@ def identity_of(run, names):
 def read_rows(path):
     """The rows of sweep.jsonl; a line that was cut short, or is no row of a sweep, is left out."""
     rows = []
-    for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
         try:
             row = parse_json(text)
         except ValueError:
@@ -136,15 +137,25 @@ def read_rows(path):
 
 
 def is_row(row):
-    """Whether a line of sweep.jsonl has what the charts need, of the right kinds."""
-    if not isinstance(row, dict) or not isinstance(row.get("sampler"), str):
+    """Whether a line of sweep.jsonl has what the charts need, of the right kinds.
+
+    Names become parts of charts' texts and of their files' names.
+    """
+    if not isinstance(row, dict) or not all(map(is_name, [row.get("sampler"), row.get("space") or "", *row])):
         return False
     figures = [row[key] for key in row if key == "rho" or key.startswith(("fid", "pr"))]
-    return (
-        isinstance(row.get("space"), (str, type(None)))
-        and all(value is None or is_number(value, -math.inf, math.inf) for value in figures)
-        and all(is_number(row.get(key)) for key in ("trunc", "mix"))
+    return all(value is None or is_figure(value) for value in figures) and all(
+        is_number(row.get(key)) for key in ("trunc", "mix")
     )
+
+
+def is_name(value):
+    """Whether a value is a short text that no folder, no formula and no line end is in."""
+    return isinstance(value, str) and len(value) <= MAX_SHOWN and value.isprintable() and not set(value) & set("/\\$")
+
+
+def is_figure(value):
+    return type(value) is float and value == value or is_number(value, -LARGEST, LARGEST)  # NaN is not
 
 
 def add_row(path, row):
@@ -175,7 +186,7 @@ def write_results(outdir):
     writer.writeheader()
     writer.writerows(rows)
     with atomic_output(outdir / "sweep.csv") as tmp:
-        tmp.write_text(text.getvalue())
+        tmp.write_text(text.getvalue(), encoding="utf-8", errors="replace")
     drawn = draw_charts(rows, outdir) if charts.available() and rows else []
     write_page(rows, drawn, outdir)
     return [*drawn, PAGE]

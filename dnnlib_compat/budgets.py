@@ -84,6 +84,8 @@ MAX_SCRIPT_BYTES = _scaled(800 << 20)
 MAX_IMAGE_BYTES = _scaled(1 << 29)
 MAX_LABEL_BYTES = _scaled(1 << 28)
 MAX_PIXELS = _scaled(1 << 26)
+# Folders of a data set that links lead to once more: some links to each other make more paths than there are atoms.
+MAX_REPEATED_FOLDERS = _scaled(1_000)
 
 # Atlases: rows of candidates. 10⁹ rows of one singular value are 4 GB, a year of work for the cheapest space.
 MAX_CANDIDATES = _scaled(1_000_000_000)

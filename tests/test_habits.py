@@ -30,6 +30,7 @@ from cli.train_weights import main as train_weights
 from dnnlib_compat.loader import load_network
 from latent_plugins.metrics import run as metric_run
 from latent_plugins.pictures.files import to_uint8
+from latent_plugins.samplers import recipe
 
 COMMANDS = [
     build_atlas, calc_metrics, convert, describe, gen_images, inspect_geometry, modes, polarity_strip, sweep,
@@ -129,6 +130,18 @@ def test_a_missing_data_set_is_told_before_a_detector_is_fetched(tmp_path, netwo
     monkeypatch.setattr(metric_run, "open_detectors", fetched)
     result = CliRunner().invoke(calc_metrics, [f"--network={network}", "--metrics=fid50k_full"])
     assert result.exit_code == 1 and "give it with --data=FILE" in result.output
+
+
+def test_a_singular_covariance_is_told_before_an_atlas_is_built(tmp_path, network, monkeypatch):
+    def built(*args, **options):
+        raise AssertionError("an atlas was built")
+
+    monkeypatch.setattr(recipe, "cached_atlas", built)
+    data = write_zip(tmp_path / "a.zip", random_images(20))
+    options = [f"--network={network}", f"--data={data}", f"--detector={write_torchscript(tmp_path / 'd.pt')}"]
+    options += ["--allow-code", "--sampler=magnet", "--space=style", "--metrics=kid20_full,fid2_full"]
+    result = CliRunner().invoke(calc_metrics, options)
+    assert result.exit_code == 1 and "fid2_full: 20 real images give" in result.output
 
 
 def test_an_unbiased_distance_of_one_image_is_refused_before_work(tmp_path, network):

@@ -126,3 +126,41 @@ def test_numbers_of_a_sampler_are_axes(tmp_path, world):
     assert failed.exit_code == 2 and "'x' is not a valid" in failed.output
     failed = CliRunner().invoke(sweep, [*world, "--sampler=magnet", "--candidates=100,0"])
     assert failed.exit_code == 2 and "0 is not in the range" in failed.output
+
+
+ROW = dict(sampler="polarity", space="z:w", rho=0.5, trunc=1, mix=1, fid50_full=3.5, fid50_full_low=3.0)
+ROW |= dict(fid50_full_high=4.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fid/../../x": 1, "fid/../../x_low": 1, "fid/../../x_high": 1},
+        {"sampler": "$\\frac{"},
+        {"space": "$x_{"},
+        {"sampler": "x" * 10_000},
+        {"sampler": "\ud800"},
+        {"sampler": "two\nlines"},
+        {"rho": 10**400},
+    ],
+)
+def test_rows_that_charts_cannot_show_are_no_rows(tmp_path, change, monkeypatch):
+    """A sweep.jsonl may be anybody's, and a crash may have left anything in it."""
+    monkeypatch.setattr(module, "command_line", lambda: "sweep")
+    folder = tmp_path / "in" / "sweep"
+    folder.mkdir(parents=True)
+    (folder / "fid").mkdir()
+    texts = [json.dumps(each) for each in (ROW, ROW | change | {"rho": change.get("rho", -3)}, ROW | {"rho": 1.0})]
+    (folder / "sweep.jsonl").write_text("\n".join(texts) + "\n")
+    written = module.write_results(folder)
+    assert written == ["fid-rho.png", "report.html"] and list((tmp_path / "in").iterdir()) == [folder]
+    assert len((folder / "sweep.csv").read_text().splitlines()) == 1 + 2
+
+
+def test_text_of_rows_is_escaped_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "command_line", lambda: "sweep")
+    row = ROW | {"<b>column": "<script>alert(1)</script>", "sampler": "<i>polarity"}
+    (tmp_path / "sweep.jsonl").write_text(json.dumps(row) + "\n")
+    module.write_results(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;script&gt;" in page and not any(tag in page for tag in ("<script", "<b>", "<i>"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dnnlib_compat.pretrained import catalogue
 from latent_plugins import distributed
+from latent_plugins.metrics.evaluate import check_all
 from latent_plugins.metrics.evaluate import evaluate as figures_of
 from latent_plugins.metrics.inputs import open_detectors, open_real, recorded_data, space_detector
 from latent_plugins.metrics.lines import DRAWN, result_line, summary_line
@@ -130,6 +131,9 @@ class Run:
         self.options = options = dict(options, detector=space_detector(options.get("space"), detectors))
         for point in points:
             generator.check_psi(point.psi)
+        truncates, rules = self.sampler_class.truncates, dict(mirror=mirror, allow_singular=allow_singular)
+        for psi in dict.fromkeys(1.0 if truncates else point.psi for point in points):
+            check_all(metrics, generator, self.real, self.detectors, psi=psi, truncates=truncates, **rules)
         if cutoff is not None and not generator.has_styles:
             raise ValueError(f"a {generator.family} network has no layers of styles; leave out --trunc-cutoff")
         self.recipe = Recipe(
