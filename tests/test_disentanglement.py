@@ -307,3 +307,18 @@ def test_bad_input_to_angularity():
     for distance, domain in ((0, "gaussian"), (-1, "sphere"), (5.5, "sphere"), (float("nan"), "gaussian")):
         with pytest.raises(ValueError, match="distance must lie"):
             neighbour_pairs(x + 1, distance, seeded(), domain)
+
+
+def test_norms_and_sums_by_hand():
+    """Columns at 60 degrees to each other in a plane, and the norms of a random matrix by numpy."""
+    turned = torch.tensor([[1.0, 0.5], [0.0, 3**0.5 / 2]])
+    found = disentanglement(FunctionMap(lambda x: x @ turned.T, 2, 2), torch.randn(3, 2))
+    assert found.spectral_mean == pytest.approx(0.5, abs=1e-6) and found.pair_sum_max == pytest.approx(0.5, abs=1e-6)
+    assert found.distance_mean == pytest.approx(0.5 * 2**0.5, abs=1e-6)
+    matrix = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
+    found = disentanglement(FunctionMap(lambda x: x @ matrix.T, 5, 9), torch.randn(2, 5))
+    columns = (matrix / matrix.norm(dim=0)).double().numpy()
+    off = np.abs(columns.T @ columns) - np.eye(5)
+    assert found.spectral_max == pytest.approx(np.linalg.norm(off, 2), rel=1e-5)
+    assert found.distance_max == pytest.approx(np.linalg.norm(off), rel=1e-5)
+    assert found.pair_sum_mean == pytest.approx(np.triu(off, 1).sum(), rel=1e-5)

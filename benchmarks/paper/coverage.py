@@ -65,7 +65,7 @@ SPLINES = [
     ("Theorem 2, Fig. 4 right", "training error below the true dimension", NO, "", "", TRAINING + "; the elbow of singular values here is another thing, and says so"),
     ("Proposition 3", "bijective where every region has full rank", YES, "latent_plugins/geometry/report/partition.py", "tests/test_inspect_geometry.py::test_the_partition_of_a_plain_network_is_exact", ""),
     ("Proposition 4", "inversion by the best region", DIFFERS, "latent_plugins/geometry/inversion.py", "tests/test_inversion.py::test_both_methods_cross_regions_to_latents_that_the_network_saw", "a local walk from region to region with restarts, without a certificate"),
-    ("Proposition 5, Table 1", "‖Q − I‖₂ over 10,000 regions", DIFFERS, "latent_plugins/geometry/disentanglement.py", "tests/test_disentanglement.py::test_cosines_by_hand", "the Frobenius norm, and the mean absolute cosine, at sampled latents"),
+    ("Proposition 5, Table 1", "‖Q − I‖₂ over 10,000 regions", DIFFERS, "latent_plugins/geometry/disentanglement.py", "tests/test_disentanglement.py::test_norms_and_sums_by_hand", "both norms that the text may mean, and the caption's sum over pairs, at 200 sampled latents of a network"),
     ("Fig. 5", "columns as images", YES, "latent_plugins/geometry/disentanglement.py", "tests/test_disentanglement.py::test_column_images_are_scaled_columns", ""),
     ("section 3.3, Fig. 6", "smoothing by β", YES, "latent_plugins/geometry/smoothing.py", "tests/test_smoothing.py::test_the_unit_is_near_the_hard_one", "β = 0, an affine network, is refused"),
     ("Theorem 3, Proposition 6", "density", YES, "latent_plugins/geometry/density.py", "tests/test_density.py::test_the_density_integrates_to_the_priors_mass", ""),

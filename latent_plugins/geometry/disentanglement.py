@@ -44,14 +44,21 @@ class Disentanglement:
 
     `cosine_mean`, `cosine_max`: mean and largest over latents of a latent's mean cosine between two different columns
     (0: orthogonal, 1: parallel); `distance_mean`, `distance_max`: the same of the Frobenius norm ‖Q − I‖_F, which is at
-    most √(in (in − 1)). `latents`: how many latents that is; `left_out`: those with fewer than two columns or with a
-    Jacobian that is not finite; `zero_columns`: columns of zeros in the latents that count, all together.
+    most √(in (in − 1)); `spectral_mean`, `spectral_max`: of the spectral norm ‖Q − I‖₂, at most in − 1;
+    `pair_sum_mean`, `pair_sum_max`: of the cosines' sum over pairs of columns. (The paper's Table 1 is of ‖Q − I‖₂ in
+    the text, which may mean either norm, and of the sum in its caption.) `latents`: how many latents that is;
+    `left_out`: those with fewer than two columns or with a Jacobian that is not finite; `zero_columns`: columns of
+    zeros in the latents that count, all together.
     """
 
     cosine_mean: float
     cosine_max: float
     distance_mean: float
     distance_max: float
+    spectral_mean: float
+    spectral_max: float
+    pair_sum_mean: float
+    pair_sum_max: float
     latents: int
     left_out: int
     zero_columns: int
@@ -60,20 +67,24 @@ class Disentanglement:
 @dataclasses.dataclass(frozen=True)
 class LatentCosines:
     """What each of N latents has: mean `cosine` [N] over its pairs of columns that are not zero (NaN without a pair, or
-    for a Jacobian that is not finite), `distance` [N], ‖Q − I‖_F, both float64, and how many `zero_columns` [N].
+    for a Jacobian that is not finite), `distance` [N], ‖Q − I‖_F, `spectral` [N], ‖Q − I‖₂, and `pair_sum` [N], the sum
+    over pairs, all float64, and how many `zero_columns` [N].
 
     `total` [in, in]: the sum of Q over the latents whose cosine is not NaN.
     """
 
     cosine: torch.Tensor
     distance: torch.Tensor
+    spectral: torch.Tensor
+    pair_sum: torch.Tensor
     zero_columns: torch.Tensor
     total: torch.Tensor
 
     @staticmethod
     def joined(parts):
         """The LatentCosines of all latents of the parts, in their order."""
-        rows = (torch.cat([getattr(part, name) for part in parts]) for name in ("cosine", "distance", "zero_columns"))
+        names = ("cosine", "distance", "spectral", "pair_sum", "zero_columns")
+        rows = (torch.cat([getattr(part, name) for part in parts]) for name in names)
         return LatentCosines(*rows, sum(part.total for part in parts))
 
     @property
@@ -91,13 +102,13 @@ class LatentCosines:
         counts = self.counts
         if not counts.any():
             raise ValueError("no latent has a finite Jacobian with two columns that are not zero")
-        cosines, distances = self.cosine[counts], self.distance[counts]
+        found = {}
+        for name in ("cosine", "distance", "spectral", "pair_sum"):
+            values = getattr(self, name)[counts]
+            found |= {f"{name}_mean": values.mean().item(), f"{name}_max": values.max().item()}
         return Disentanglement(
-            cosine_mean=cosines.mean().item(),
-            cosine_max=cosines.max().item(),
-            distance_mean=distances.mean().item(),
-            distance_max=distances.max().item(),
-            latents=len(cosines),
+            **found,
+            latents=int(counts.sum()),
             left_out=int((~counts).sum()),
             zero_columns=int(self.zero_columns[counts].sum()),
         )
@@ -115,12 +126,18 @@ def latent_cosines(space_map, x, *, max_memory=None):
     extra = 6 * 8 * space_map.in_dim // max(space_map.out_dim, 1)
     for jacobian in jacobians(space_map, x, max_memory=max_memory, bytes_per_entry=BYTES_PER_ENTRY + extra):
         q, zero = _cosines(jacobian)
-        distance = (q - torch.eye(q.shape[1], dtype=q.dtype, device=q.device)).flatten(1)
+        off = q - torch.eye(q.shape[1], dtype=q.dtype, device=q.device)
+        distance = off.flatten(1)
         columns = (~zero).sum(dim=1)
         # The diagonal is gone, and zero columns have only zeros. No pairs: NaN.
         cosine = distance.sum(dim=1) / (columns * (columns - 1))
         total = q[torch.isfinite(cosine)].sum(dim=0)
-        parts.append(LatentCosines(cosine, distance.norm(dim=1), zero.sum(dim=1), total))
+        broken = ~torch.isfinite(distance).all(dim=1)
+        # Entries that are not negative: the largest eigenvalue is the spectral norm. LAPACK refuses NaN.
+        spectral = torch.linalg.eigvalsh(off.masked_fill(broken[:, None, None], 0))[:, -1]
+        spectral = spectral.masked_fill(broken, torch.nan)
+        sums = distance.sum(dim=1) / 2
+        parts.append(LatentCosines(cosine, distance.norm(dim=1), spectral, sums, zero.sum(dim=1), total))
     return LatentCosines.joined(parts)
 
 

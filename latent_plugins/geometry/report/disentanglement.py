@@ -12,7 +12,9 @@ from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png, to_uint8
 
 SHOWN = 16  # columns of the sheet
-NOTE = "cosines between columns of the Jacobian, first-order, at sampled latents; ‖Q − I‖ is the Frobenius norm"
+NOTE = (
+    "cosines between columns of the Jacobian, first-order, at sampled latents; distances are ‖Q − I‖"
+)
 SPHERE = "; on the sphere the columns are those on the tangent space, whose coordinates depend on each other a little"
 
 
@@ -34,6 +36,10 @@ def disentanglement(subject):
         distance_from_orthogonal=dict(
             mean=found.distance_mean, largest=found.distance_max, if_all_columns_were_parallel=math.sqrt(n * (n - 1))
         ),
+        spectral_distance_from_orthogonal=dict(
+            mean=found.spectral_mean, largest=found.spectral_max, if_all_columns_were_parallel=n - 1
+        ),
+        cosines_summed_over_pairs=dict(mean=found.pair_sum_mean, largest=found.pair_sum_max),
     )
     matrix = cosines.mean_matrix.cpu().numpy()
     draw = functools.partial(
