@@ -27,7 +27,7 @@ MAGNET = [
     ("Fig. 5", "triangle in the plane from biased data", NO, "", "", TRAINING),
     ("Figs. 6, 12", "hue of coloured digits", NO, "", "", TRAINING),
     ("Figs. 1, 7, 9, 15–19", "sheets of samples", YES, "latent_plugins/pictures/contact_sheet.py", "tests/test_pictures.py", ""),
-    ("Fig. 8", "largest ‖J‖_F over the number of samples, 200 runs", DIFFERS, "latent_plugins/geometry/lipschitz.py", "tests/test_lipschitz.py::test_maxima_by_hand", "one number of samples (20) and 20 repeats, with an interval of the ratio of variances; no curve"),
+    ("Fig. 8", "largest ‖J‖_F over the number of samples, 200 runs", DIFFERS, "latent_plugins/geometry/lipschitz.py", "tests/test_lipschitz.py::test_maxima_over_the_number_of_samples", "up to 20 samples and over 20 runs, which share one table of candidates; with an interval of the ratio of variances"),
     ("section 4.4, Figs. 20, 21", "shares of attributes", YES, "latent_plugins/metrics/shares.py", "tests/test_shares.py::test_figures_of_known_counts", "any classifier's classes; brightness and colours without one (`looks`)"),
     ("section 4", "baselines N(0, aI) and U[−2, 2]", PART, "latent_plugins/priors.py", "tests/test_candidates.py", "the uniform base; no scaled normal"),
     ("Fig. 11", "precision and recall curves of Sajjadi et al.", NO, "", "", "precision and recall of Kynkäänniemi et al. alone"),

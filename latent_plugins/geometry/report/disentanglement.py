@@ -12,9 +12,7 @@ from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png, to_uint8
 
 SHOWN = 16  # columns of the sheet
-NOTE = (
-    "cosines between columns of the Jacobian, first-order, at sampled latents; distances are ‖Q − I‖"
-)
+NOTE = "cosines between columns of the Jacobian, first-order, at sampled latents; distances are ‖Q − I‖"
 SPHERE = "; on the sphere the columns are those on the tangent space, whose coordinates depend on each other a little"
 
 
