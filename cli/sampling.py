@@ -53,7 +53,7 @@ def sampler_choice_options(rho=click.FLOAT):
                 "weights_path",
                 type=ExistingPath(),
                 metavar="FILE",
-                help="latentrs, latentga: trained weights; drs, mh, sir, dot: their critic.  [default: what comes with "
+                help="latentrs, latentga: trained weights; drs, mh, sir, dot: a critic.  [default: what comes with "
                 "the network: its weights, its discriminator]",
             ),
         ]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conftest import ROOT
 
 COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
-COMMANDS += ["polarity_strip", "train_weights", "remake"]
+COMMANDS += ["polarity_strip", "train_weights", "train_critic", "remake"]
 PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # What shortens a command that runs on the embedded network.
 SHORT = {
@@ -76,6 +76,7 @@ def test_commands_of_the_pages_are_taken(page, line, tmp_path, monkeypatch):
     command = main_of(name)
     needed = {"build_atlas": ["--outdir=b"], "sweep": ["--outdir=b"], "modes": ["--outdir=b"],
               "inspect_geometry": ["--outdir=b"], "train_weights": ["--data=a", "--outdir=b"],
+              "train_critic": ["--data=a", "--outdir=b"],
               "remake": ["samples.jsonl"], "convert": ["a", "b"]}  # fmt: skip
     given = [] if any(each.startswith("--outdir") for each in arguments) else needed.get(name, [])
     if name in ("remake", "convert") and not all(each.startswith("--") for each in arguments):

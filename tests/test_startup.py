@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
-COMMANDS += ["polarity_strip", "train_weights", "remake"]
+COMMANDS += ["polarity_strip", "train_weights", "train_critic", "remake"]
 
 # Runs a command in a process of its own, then says which heavy packages came.
 PROBE = """
@@ -57,6 +57,7 @@ def test_help_imports_no_torch(command):
         ["calc_metrics", "--metrics=nosuch"],
         ["sweep", "--sampler=pcn", "--tau=1"],
         ["train_weights", "--outdir=a"],
+        ["train_critic", "--outdir=a"],
         ["inspect_geometry", "--outdir=a", "--sections=nosuch"],
         ["modes", "--outdir=a", "--data=nowhere.zip"],
         ["polarity_strip", "--network=nosuch"],

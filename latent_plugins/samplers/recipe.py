@@ -255,9 +255,15 @@ class Recipe:
             return self.options["critic"], named(self.options["critic"])
         given = self.options.get("weights")
         if given is not None:
+            from latent_plugins.reweighting.critic_training import is_critic_file, open_critic
+
+            if is_path(given) and is_critic_file(given):
+                critic, loss = open_critic(given, self.generator)
+                self._check_scores(given, loss)
+                return critic, named(given)
             weights = opened_weights(given)
             weights.check_network(self.generator)
-            self._check_scores(weights)
+            self._check_scores(weights.path, weights.schedule.get("critic_loss", "wasserstein"))
             return weights.critic, named(given)
         try:
             if self.source is None:
@@ -270,19 +276,23 @@ class Recipe:
                 f"file with its discriminator ({error})"
             ) from None
 
-    def _check_scores(self, weights):
+    def _check_scores(self, path, loss):
         """Warn where a critic's scores are taken as log density ratios and its loss gave them no such scale."""
-        loss = weights.schedule.get("critic_loss", "wasserstein")
-        if self.sampler_class.takes_ratios and loss != RATIO_LOSS:
-            text = f"{self.name} takes a critic's scores as log density ratios, but those of {weights.path} come from "
+        if self.sampler_class.takes_ratios and loss not in (RATIO_LOSS, None):
+            text = f"{self.name} takes a critic's scores as log density ratios, but those of {path} come from "
             text += f"the loss {loss}, which gives them no scale: the draws are not what {self.name} stands for. Train "
-            text += "with --critic-loss=logistic, or leave --weights out where a discriminator comes with the network"
+            text += "one with train_critic, or leave --weights out where a discriminator comes with the network"
             warnings.warn(text, stacklevel=2)
+
+
+def is_path(thing):
+    """Whether something stands for a file."""
+    return isinstance(thing, str) or hasattr(thing, "__fspath__")
 
 
 def opened_weights(weights):
     """TrainedWeights of a path or `embedded:FILE`, or what is no path as it is."""
-    if not (isinstance(weights, str) or hasattr(weights, "__fspath__")):
+    if not is_path(weights):
         return weights
     from latent_plugins.reweighting.weight_files import load_weights  # its networks' classes are torch's
 
