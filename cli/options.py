@@ -392,5 +392,6 @@ def os_message(error):
     """`path: reason` for an operating system's error; our own messages as they are."""
     if error.strerror is None:
         return one_line(error)
-    path = f"{os.fspath(error.filename)}: " if error.filename is not None else ""
-    return escaped(f"{path}", MAX_MESSAGE) + error.strerror
+    named = isinstance(error.filename, (str, bytes, os.PathLike))
+    path = os.fsdecode(error.filename) if named else "standard output"
+    return f"{escaped(path, MAX_MESSAGE)}: {error.strerror}"

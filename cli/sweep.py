@@ -20,6 +20,7 @@ from cli.sampling import sampler_choice_options
 from cli.varying import VaryingCommand, axes
 from dnnlib_compat.arguments import is_number
 from dnnlib_compat.budgets import MAX_SHOWN
+from dnnlib_compat.errors import check_regular
 from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
@@ -126,6 +127,8 @@ def identity_of(run, names):
 def read_rows(path):
     """The rows of sweep.jsonl; a line that was cut short, or is no row of a sweep, is left out."""
     rows = []
+    if path.exists():
+        check_regular(path, ValueError)
     for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
         try:
             row = parse_json(text)

@@ -12,6 +12,7 @@ from cli.paths import DataSource, FilePath
 from cli.progress import progress_option, with_progress
 from dnnlib_compat.companions import companion
 from dnnlib_compat.datasets import ImageDataset
+from dnnlib_compat.errors import check_regular
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
 from dnnlib_compat.util import atomic_output
@@ -146,6 +147,7 @@ def read_log(path):
     """The rows of a log as numbers, without what a crash left half-written at its end; [] without a log."""
     if not path.exists():
         return []
+    check_regular(path, ValueError)
     rows = []
     with open(path, newline="", errors="replace") as file:
         for row in csv.DictReader(file):

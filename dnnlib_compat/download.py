@@ -18,6 +18,7 @@ import requests
 
 from dnnlib_compat.budgets import MAX_DOWNLOAD
 from dnnlib_compat.completeness import is_whole
+from dnnlib_compat.errors import escaped
 from dnnlib_compat.formats import is_web_page
 
 try:
@@ -139,7 +140,7 @@ def _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep):
 
     def say(text):
         if progress:
-            click.echo(text, err=True)
+            click.echo(escaped(text), err=True)
 
     # A part file's name does not begin with the digest: the official tools would take it for a finished download.
     with _part_file(folder / f"tmp_{digest}.part", lambda: say(f"Waiting: another process downloads {url}")) as part:
@@ -289,7 +290,7 @@ def _attempt(url, part, remedy, progress, checked):
         raise _TransientError(f"the connection broke after {_size(part)} bytes") from error
     except requests.ConnectionError as error:
         raise _TransientError("no connection to the server; this computer may be offline") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # a redirection may lead to no address at all
         reason = " ".join(str(error).split())
         raise DownloadError(f"{url}: cannot be requested ({reason}); check the address, or {remedy}") from error
     # The server cannot go on from this part: it holds another version or more than the file. From the start, then,
