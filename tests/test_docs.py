@@ -63,6 +63,15 @@ def named_files(arguments):
     return [each for each in values if kinds.fullmatch(each)] + named
 
 
+def test_shown_commands_are_set_apart():
+    """A line that begins with a command would run on in the paragraph: it is indented, as code."""
+    for page in PAGES:
+        bare = [
+            line for line in (ROOT / page).read_text().splitlines() if re.match(rf"({'|'.join(COMMANDS)}) --", line)
+        ]
+        assert not bare, (page, bare)
+
+
 @pytest.mark.parametrize("page, line", LINES)
 def test_commands_of_the_pages_are_taken(page, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -48,7 +48,7 @@ POLARITY = [
     ("Table 2", "ρ and space of each network", PART, "pretrained.json", "tests/test_pretrained.py::test_rho_follows_the_table", "all but BigGAN-deep (pixel 0.0065), whose official weights are TensorFlow Hub's and have no entry"),
     ("Table 1", "beside SIR, DOT and latentRS on churches", PART, "latent_plugins/metrics/run.py", "tests/test_calc_metrics.py", "samplers and metrics are there; the measurement takes a GPU"),
     ("Fig. 5", "modes, ρ ≪ 0", YES, "cli/modes.py", "tests/test_modes.py", ""),
-    ("Fig. 6", "distances of 1,000 samples to the 3 nearest training images", DIFFERS, "cli/modes.py", "tests/test_modes.py", "the nearest one, of a few extreme candidates and the prior, with means and errors"),
+    ("Fig. 6", "distances of 1,000 samples to the 3 nearest training images", YES, "latent_plugins/metrics/nearest.py", "tests/test_modes.py::test_distances_of_polarities_to_the_three_nearest", "modes --data=… --rho=-5,1"),
     ("Fig. 7", "path lengths over ρ", PART, "latent_plugins/metrics/path_length.py", "tests/test_generator_metrics.py", "means, by calc_metrics --metrics=ppl_zend,ppl_wend --rho=…; no distributions"),
     ("appendix C.5", "path lengths under truncation", NO, "", "", "the official metric is defined without truncation"),
     ("section 5", "interpolation along likely paths", NO, "", "", "not built"),
