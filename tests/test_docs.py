@@ -66,9 +66,8 @@ def named_files(arguments):
 def test_shown_commands_are_set_apart():
     """A line that begins with a command would run on in the paragraph: it is indented, as code."""
     for page in PAGES:
-        bare = [
-            line for line in (ROOT / page).read_text().splitlines() if re.match(rf"({'|'.join(COMMANDS)}) --", line)
-        ]
+        text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+        bare = re.findall(rf"^(?:{'|'.join(COMMANDS)}) --.*", text, re.MULTILINE)
         assert not bare, (page, bare)
 
 
