@@ -10,6 +10,7 @@ from cli.options import check_psi, open_network
 from cli.progress import TERMINAL
 from cli.sampling import check_sampler, recipe_options
 from latent_plugins import distributed
+from latent_plugins.metrics.lines import LEVEL
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.points import Point
 from latent_plugins.samplers.base import Needs
@@ -33,7 +34,7 @@ def open_run(metrics, points, *, network, device, allow_code, sampler_name, no_c
 
 # Options that are a run's own; the others are those of the sampler.
 RUN = {"data", "mirror", "detectors", "lpips_heads", "batch", "workers", "seed", "repeats", "noise_mode", "cutoff"}
-RUN |= {"allow_singular", "save_images", "fresh_atlas"}
+RUN |= {"allow_singular", "save_images", "fresh_atlas", "confidence"}
 
 
 def plan(names, options, rho, psis, mixes, axes=None):
@@ -45,6 +46,8 @@ def plan(names, options, rho, psis, mixes, axes=None):
     sampler_class = check_sampler(options["sampler_name"], rhos=rho or [], **sampler_part(options))
     if options["fresh_atlas"] and not (Needs.CANDIDATES in sampler_class.needs and options["repeats"] > 1):
         raise click.ClickException("--fresh-atlas is for --repeats of a sampler with an atlas; leave it out")
+    if options["confidence"] != LEVEL and options["repeats"] == 1:
+        raise click.ClickException("--confidence is of the intervals of --repeats; leave it out")
     if options["fresh_atlas"] and options["atlas_path"] is not None:
         raise click.ClickException("--fresh-atlas builds an atlas for each repeat; leave --atlas out")
     return metrics, points_of(options["sampler_name"], rho, psis, mixes, axes or {})

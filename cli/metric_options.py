@@ -4,6 +4,7 @@ import click
 
 from cli.options import Numbers, apply_options, cutoff_option, gpus_option
 from cli.paths import DataSource, DetectorSource, ExistingPath
+from latent_plugins.metrics.lines import LEVEL
 
 evaluation_options = apply_options(
     [
@@ -49,7 +50,15 @@ evaluation_options = apply_options(
             default=1,
             show_default=True,
             metavar="N",
-            help="Repeat with seeds SEED, SEED+1, ... and give a 95 % interval.",
+            help="Repeat with seeds SEED, SEED+1, ... and give an interval.",
+        ),
+        click.option(
+            "--confidence",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            default=LEVEL,
+            show_default=True,
+            metavar="P",
+            help="Level of the intervals of --repeats.",
         ),
         click.option(
             "--fresh-atlas",

@@ -26,7 +26,7 @@ from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
 from latent_plugins import distributed
 from latent_plugins.files.fingerprint import fingerprint
-from latent_plugins.metrics.lines import DRAWN, append_line
+from latent_plugins.metrics.lines import DRAWN, LEVEL, append_line, interval_key
 from latent_plugins.pictures import charts
 from latent_plugins.pictures.report import Report
 
@@ -93,16 +93,16 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
 
 def measure(run, setting, outdir):
     """The row of a Setting: what describes it, and mean and interval of every figure."""
-    row, single = {}, len(run.seeds) == 1
+    row, single, interval = {}, len(run.seeds) == 1, interval_key(run.confidence)
     for line in run.lines(setting):
         if distributed.rank() == 0:
             append_line(outdir, line)
-        if single or "interval95" in line:
+        if single or interval in line:
             for key in ("sampler", "space", "rho", "top_k", "trunc", "mix", "ess", "candidates", *DRAWN):
                 row[key] = line.get(key)
             for key, mean in line["results"].items():
                 row[key] = mean
-                row[f"{key}_low"], row[f"{key}_high"] = (mean, mean) if single else line["interval95"][key]
+                row[f"{key}_low"], row[f"{key}_high"] = (mean, mean) if single else line[interval][key]
             row["repeats"] = len(run.seeds)
             row.update(setting.varied, varied=" ".join(name for name, _ in setting.varied) or None)
     return row
@@ -120,6 +120,7 @@ def identity_of(run, names):
         sampler=run.sampler_name,
         options={key: str(value) for key, value in run.options.items()},
         rendering=run.rendering,
+        **({} if run.confidence == LEVEL else dict(confidence=run.confidence)),
         fresh_atlas=run.fresh_atlas,
     )
 

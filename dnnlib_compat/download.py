@@ -23,7 +23,7 @@ from dnnlib_compat.formats import is_web_page
 
 try:
     import fcntl
-except ImportError:  # Windows: part files are private there, see _part_file
+except ImportError:  # Windows: part files are private there, see part_file
     fcntl = None
 
 CHUNK = 1 << 16
@@ -143,7 +143,7 @@ def _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep):
             click.echo(escaped(text), err=True)
 
     # A part file's name does not begin with the digest: the official tools would take it for a finished download.
-    with _part_file(folder / f"tmp_{digest}.part", lambda: say(f"Waiting: another process downloads {url}")) as part:
+    with part_file(folder / f"tmp_{digest}.part", lambda: say(f"Waiting: another process downloads {url}")) as part:
         found = _cached(folder, digest, sha256)  # by the process that was waited for
         if found is not None:
             return found
@@ -193,7 +193,7 @@ def _verify(url, part, sha256):
 
 
 @contextlib.contextmanager
-def _part_file(path, on_wait):
+def part_file(path, on_wait):
     """Yield a part file that nobody else writes to while the block runs.
 
     This is `path` under a lock, kept for a later resume if the block fails. Where files cannot be locked it is a

@@ -396,11 +396,11 @@ def test_lock_that_was_waited_for_is_the_lock_of_the_present_file(tmp_path):
     path, waits, found = tmp_path / "net.part", threading.Event(), []
 
     def second():
-        with download._part_file(path, waits.set):
+        with download.part_file(path, waits.set):
             found.append(path.exists())
 
     waiter = threading.Thread(target=second)
-    with download._part_file(path, waits.set):
+    with download.part_file(path, waits.set):
         waiter.start()
         assert waits.wait(20)
     waiter.join()  # the first left an empty part, which was removed while the second waited for it

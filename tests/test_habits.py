@@ -150,7 +150,7 @@ def test_an_unbiased_distance_of_one_image_is_refused_before_work(tmp_path, netw
         data = write_zip(tmp_path / f"{images}.zip", random_images(images))
         options = [f"--network={network}", f"--data={data}", f"--detector={detector}", "--allow-code"]
         result = CliRunner().invoke(calc_metrics, [*options, f"--metrics={metric}", "--allow-singular"])
-        assert result.exit_code == 1 and f"{metric} needs at least 2 real and generated images" in result.output
+        assert result.exit_code == 1 and f"{metric} needs at least 2 real and 2 generated images" in result.output
 
 
 def test_a_class_of_an_unconditional_network_is_ignored_as_by_the_official_command(tmp_path, network):

@@ -93,12 +93,17 @@ def check(metric, generator, real, detectors, psi, truncates=False):
     if metric.of_features is None:
         return
     count = real.size(request_of(metric, metric.detector, False)) if metric.needs_real else None
-    if count is not None and metric.k is not None and min(count, metric.samples) < metric.k + 1:
-        raise ValueError(
-            f"{metric.name} needs at least {metric.k + 1} real and {metric.k + 1} generated images for neighbour "
-            f"{metric.k}; there are {count} and {metric.samples}"
-        )
-    metric.of_features.check(metric, count)
+    try:
+        if count is not None and metric.k is not None and min(count, metric.samples) < metric.k + 1:
+            raise ValueError(
+                f"{metric.name} needs at least {metric.k + 1} real and {metric.k + 1} generated images for neighbour "
+                f"{metric.k}; there are {count} and {metric.samples}"
+            )
+        metric.of_features.check(metric, count)
+    except ValueError as error:
+        if count is None or count >= metric.samples:  # then it is not for the data set's size
+            raise
+        raise ValueError(f"{error} (real images: {real.name})") from None
 
 
 def feature_figures(

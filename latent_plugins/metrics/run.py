@@ -11,7 +11,7 @@ from latent_plugins import distributed
 from latent_plugins.metrics.evaluate import check_all
 from latent_plugins.metrics.evaluate import evaluate as figures_of
 from latent_plugins.metrics.inputs import open_detectors, open_real, recorded_data, space_detector
-from latent_plugins.metrics.lines import DRAWN, result_line, summary_line
+from latent_plugins.metrics.lines import DRAWN, LEVEL, result_line, summary_line
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.pictures.files import save_png
 from latent_plugins.samplers import create_sampler
@@ -104,16 +104,18 @@ class Run:
 
     metrics: Metrics; points: all Points that will be asked for; source, entry: the network's file and catalogue entry;
     options: of the Recipe of the sampler. seed, repeats: of the latents, SEED, SEED + 1, …; fresh_atlas: whether each
-    repeat has an atlas of its own. save_images: how many of the first images are written to `outdir`.
+    repeat has an atlas of its own; confidence: the level of their intervals. save_images: how many of the first images
+    are written to `outdir`.
     """
 
     def __init__(
         self, metrics, points, generator, sampler_name, options, *, source, entry, data=None, mirror=None,
         detectors=(), lpips_heads=None, allow_code=False, batch=None, workers=3, cache=True, seed=0, repeats=1,
         noise_mode="random", cutoff=None, allow_singular=False, save_images=None, outdir=None, fresh_atlas=False,
-        watch=SILENT,
+        confidence=LEVEL, watch=SILENT,
     ):  # fmt: skip
         self.metrics, self.points, self.sampler_name, self.watch = metrics, points, sampler_name, watch
+        self.confidence = confidence
         self.outdir, self.save_images, self.seeds = outdir, save_images, range(seed, seed + repeats)
         self.fresh_atlas, (_, self.sampler_class) = fresh_atlas, filters_and_base(sampler_name)
         self.generator, self.source, self.entry = generator, source, entry
@@ -176,7 +178,7 @@ class Run:
                 finished[metric.name].append(line)
                 yield line
         if len(self.seeds) > 1:
-            yield from map(summary_line, finished.values())
+            yield from (summary_line(lines, self.confidence) for lines in finished.values())
 
     def sampler(self, point, atlas_seed=0):
         """(sampler, what describes it) of a Point. atlas_seed: of an atlas that is built for it."""

@@ -55,7 +55,7 @@ class DOTSampler(CriticSampler):
 
     def _effective_lipschitz(self, pairs):
         first, second = self._setup_latents(2 * pairs).chunk(2)
-        rise = (self._score(first) - self._score(second)).abs()
+        rise = (self.score(first) - self.score(second)).abs()
         return float((rise / (first - second).norm(dim=1)).max())
 
     def _run(self, source, n):
