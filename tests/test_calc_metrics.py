@@ -483,7 +483,7 @@ def test_bad_input_gets_one_line(world, tmp_path):
         (network, data, detector, "--metrics=fid50_full", "--sampler=polarity"): "polarity needs --rho",
         (network, data, detector, "--metrics=fid50_full", "--rho=a,b"): "'a,b' is not a list of numbers",
         (network, data, detector, "--metrics=is5"): "has 10 splits, so it needs 10 images",
-        (network, data, detector, "--metrics=is50", "--lpips-heads=x"): "no effect without a path length metric",
+        (network, data, detector, "--metrics=is50", f"--lpips-heads={text}"): "no effect without a path length metric",
         (
             network,
             data,
