@@ -10,13 +10,13 @@ from cli.launch import joined, own_device, relaunch
 from cli.options import (
     IntRanges,
     atlas_options,
-    check_folder,
     check_psi,
     cutoff_option,
     detector_option,
     gpus_option,
     network_options,
     open_network,
+    prepare_folder,
     reports_errors,
 )
 from cli.paths import FilePath
@@ -73,7 +73,8 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spear
     torchrun --nproc_per_node=8 --no-python build_atlas --outdir=atlas --space=pixel --network=ffhq.pkl
     """
     check_psi(psi)
-    check_folder(outdir)
+    if not plan:
+        prepare_folder(outdir)
     check_method_options(settings["method"])
     if settings["space"] is not None:
         canonical_space(settings["space"])

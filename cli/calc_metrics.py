@@ -59,7 +59,11 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
       dc50k5_full   Density and coverage against the full data set, fifth neighbour
       fid50k, kid50k, pr50k3, dc50k5   the same against as many real images
       is50k         Inception score
+      shares5k      Shares of the classes that a classifier finds, and how far from equal
+      looks5k       Brightness, contrast and colours: mean, interval, spread
       emd5k         Earth mover's distance to as many real images
+      f1_50k3_full  F1 of precision and recall
+      hausdorff5k   Hausdorff distance to as many real images
       fid_unbiased50k_full   FID with covariances over N - 1, as pytorch-fid has it
       ppl2_wend     Perceptual path length in W, endpoints, full image; ppl_zfull,
                     ppl_wfull, ppl_zend, ppl_wend; ppl2_wend_5k of 5k paths

@@ -10,6 +10,7 @@ from cli.options import check_psi, open_network
 from cli.progress import TERMINAL
 from cli.sampling import check_sampler, recipe_options
 from latent_plugins import distributed
+from latent_plugins.metrics.lines import LEVEL
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.points import Point
 from latent_plugins.samplers.base import Needs
@@ -33,18 +34,23 @@ def open_run(metrics, points, *, network, device, allow_code, sampler_name, no_c
 
 # Options that are a run's own; the others are those of the sampler.
 RUN = {"data", "mirror", "detectors", "lpips_heads", "batch", "workers", "seed", "repeats", "noise_mode", "cutoff"}
-RUN |= {"allow_singular", "save_images", "fresh_atlas"}
+RUN |= {"allow_singular", "save_images", "fresh_atlas", "confidence"}
 
 
-def plan(names, options, rho, psis, mixes):
-    """(metrics, Points) of a command's options. Raises a click error or ValueError for what makes no sense."""
+def plan(names, options, rho, psis, mixes, axes=None):
+    """(metrics, Points) of a command's options. axes: {option: values} of the sampler to go through.
+
+    Raises a click error or ValueError for what makes no sense.
+    """
     metrics = parse_metrics(names)
     sampler_class = check_sampler(options["sampler_name"], rhos=rho or [], **sampler_part(options))
     if options["fresh_atlas"] and not (Needs.CANDIDATES in sampler_class.needs and options["repeats"] > 1):
         raise click.ClickException("--fresh-atlas is for --repeats of a sampler with an atlas; leave it out")
+    if options["confidence"] != LEVEL and options["repeats"] == 1:
+        raise click.ClickException("--confidence is of the intervals of --repeats; leave it out")
     if options["fresh_atlas"] and options["atlas_path"] is not None:
         raise click.ClickException("--fresh-atlas builds an atlas for each repeat; leave --atlas out")
-    return metrics, points_of(options["sampler_name"], rho, psis, mixes)
+    return metrics, points_of(options["sampler_name"], rho, psis, mixes, axes or {})
 
 
 def sampler_part(options):
@@ -53,8 +59,8 @@ def sampler_part(options):
     return {key: value for key, value in options.items() if key.removesuffix("_path") in names}
 
 
-def points_of(sampler_name, rhos, psis, mixes):
-    """The Points of a sweep, in the order rho, psi, mix. Raises a click error for values out of range."""
+def points_of(sampler_name, rhos, psis, mixes, axes):
+    """The Points of a sweep, in the order rho, psi, mix, axes. Raises a click error for values out of range."""
     _, sampler_class = filters_and_base(sampler_name)
     psis = psis or [getattr(sampler_class, "default_psi", 1.0)]
     for psi in psis:
@@ -64,4 +70,5 @@ def points_of(sampler_name, rhos, psis, mixes):
     for mix in mixes or ():
         if not 0 <= mix <= 1:
             raise click.BadParameter(f"{mix:g} is no share; write a number from 0 to 1, such as --mix=0.041")
-    return [Point(*point) for point in itertools.product(rhos or [None], psis, mixes or [1.0])]
+    varied = [tuple(zip(axes, values)) for values in itertools.product(*axes.values())]
+    return [Point(*point) for point in itertools.product(rhos or [None], psis, mixes or [1.0], varied)]

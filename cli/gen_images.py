@@ -17,7 +17,7 @@ from cli.options import (
     prepare_folder,
     reports_errors,
 )
-from cli.paths import FilePath
+from cli.paths import ExistingPath, FilePath
 from cli.picture_options import captions_of, captions_option, cell_option, sheet_maker
 from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options, sampler_choice_options, say_report
@@ -74,7 +74,7 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
 @atlas_options
 @click.option(
     "--projected-w",
-    type=FilePath(),
+    type=ExistingPath(),
     metavar="FILE",
     help="Images of projected styles instead: the array w [N, num_ws, w_dim] of an .npz, to projNN.png.",
 )
@@ -101,9 +101,9 @@ def main(
     sampler_class = check_sampler(sampler_name, rhos=[] if rho is None else [rho], **options)
     if projected_w is not None:
         check_projected(sampler_name, rho, options)
+    outdir = prepare_folder(outdir)
     transform = inverse_transform(translate, rotate)
     sheet = sheet_maker(grid, cell, captions)
-    outdir = prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     if smooth not in (None, 1):
         from latent_plugins.geometry.smoothing import smoothed  # its units are torch's when it is imported
@@ -205,6 +205,10 @@ def sample_line(name, seed, latents, i, record):
         line["candidate"] = int(latents.index[i])
     if latents.log_volume is not None and np.isfinite(latents.log_volume[i]):
         line["log_volume"] = float(latents.log_volume[i])
+    if latents.jacobian_norm is not None and np.isfinite(latents.jacobian_norm[i]):
+        line["jacobian_norm"] = float(latents.jacobian_norm[i])
+    if latents.weight is not None and np.isfinite(latents.weight[i]):
+        line["weight"] = float(latents.weight[i])
     return line
 
 

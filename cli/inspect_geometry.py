@@ -1,5 +1,6 @@
 """inspect_geometry: a report on a generator's geometry, as numbers and figures."""
 
+import dataclasses
 import json
 import time
 import warnings
@@ -26,6 +27,7 @@ from latent_plugins.samplers.recipe import choose_top_k, settings_for, usable_ad
 from latent_plugins.spaces import canonical_space, check_space, default_space, get_space
 from latent_plugins.volume.defaults import paper_top_k
 
+CLASS_OPTIONS = "--classes-latents, --held-out and --confidence"
 LONGEST_FACT = 400  # characters of a fact on the page
 
 
@@ -43,14 +45,34 @@ LONGEST_FACT = 400  # characters of a fact on the page
     help="Whose volumes the MaGNET samples follow.  [default: style, of networks without styles pixel]",
 )
 @click.option("--data", type=DataSource(), metavar="ZIP|DIR", help="Real images to compare with.  [default: look up]")
+@click.option(
+    "--classes-latents",
+    type=click.IntRange(min=20),
+    metavar="N",
+    help="latent_classes: how many; 110000 as published.  [default: 5000, --quick 1000]",
+)
+@click.option(
+    "--held-out",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="latent_classes: those that the linear classifier is asked about; 10000 as published.  [default: a quarter]",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0,
+    show_default=True,
+    metavar="P",
+    help="latent_classes: how sure of an image the classifier must be; 0.7 as published for colour images.",
+)
 @click.option("--exact-partition", is_flag=True, help="Refuse a network whose partition can only be sampled.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Seed of all samples.")
 @click.option("--max-memory", type=MemorySize(), metavar="SIZE", help="Bound for the Jacobians.  [default: automatic]")
 @progress_option
 @reports_errors
 def main(
-    network, device, allow_code, outdir, space, sections, quick, class_name, sampler_space, data, exact_partition, seed,
-    max_memory,
+    network, device, allow_code, outdir, space, sections, quick, class_name, sampler_space, data, classes_latents,
+    held_out, confidence, exact_partition, seed, max_memory,
 ):  # fmt: skip
     """Report on the geometry of a generator: partition, dimension, entropy, angles, inversion, classes and more.
 
@@ -71,6 +93,15 @@ def main(
         raise click.ClickException(
             f"--data has no effect without one of the sections {', '.join(NEED_REAL)}; leave it out"
         )
+    chosen = dict(classes_latents=classes_latents, classes_held_out=held_out, classes_confidence=confidence or None)
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if chosen and "latent_classes" not in sections:
+        raise click.ClickException(f"{CLASS_OPTIONS} have no effect without the section latent_classes; leave them out")
+    sizes = dataclasses.replace(reports.QUICK if quick else reports.DECENT, **chosen)
+    if held_out is not None and held_out >= sizes.classes_latents:
+        raise click.ClickException(
+            f"--held-out={held_out} leaves nothing to learn from: there are --classes-latents={sizes.classes_latents}"
+        )
     outdir = prepare_folder(outdir)
     generator, source, entry, sequential = opened(network, device, allow_code)
     if exact_partition and not has_exact_partition(sequential):
@@ -82,7 +113,6 @@ def main(
     c = None if label is None else one_hot([label], generator.c_dim)
     space_map = get_space(generator, space, c=c)
     sampler_space = check_space(generator, sampler_space or default_space(generator))
-    sizes = reports.QUICK if quick else reports.DECENT
     advice = usable_advice(generator, entry.get("recommended", {}))
     top_k = min(paper_top_k(space_map.name, generator.family), space_map.max_rank)
     about = dict(seed=seed, sequential=sequential, max_memory=max_memory, progress=count_progress)

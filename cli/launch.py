@@ -20,12 +20,15 @@ def relaunch(module, gpus, device):
     True when that was done.
 
     False where there is nothing to do: one process is asked for, or torchrun has started several already. With
-    device `cpu` the processes share the CPU. A click error when there are too few GPUs.
+    device `cpu` the processes share the CPU. A click error when there are too few GPUs, or cores.
     """
     if gpus == 1 or "WORLD_SIZE" in os.environ:
         return False
-    if chosen_device(device).type == "cuda" and torch.cuda.device_count() < gpus:
-        raise click.ClickException(f"--gpus={gpus}, but this machine has {torch.cuda.device_count()}")
+    if chosen_device(device).type == "cuda":
+        if torch.cuda.device_count() < gpus:
+            raise click.ClickException(f"--gpus={gpus}, but this machine has {torch.cuda.device_count()}")
+    elif gpus > max(2, os.cpu_count() or 1):  # each takes memory of its own, and gains nothing
+        raise click.ClickException(f"--gpus={gpus}, but on this machine {os.cpu_count()} cores are shared")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -3,7 +3,8 @@
 import click
 
 from cli.options import Numbers, apply_options, cutoff_option, gpus_option
-from cli.paths import DataSource, Source
+from cli.paths import DataSource, DetectorSource, ExistingPath
+from latent_plugins.metrics.lines import LEVEL
 
 evaluation_options = apply_options(
     [
@@ -49,7 +50,15 @@ evaluation_options = apply_options(
             default=1,
             show_default=True,
             metavar="N",
-            help="Repeat with seeds SEED, SEED+1, ... and give a 95 % interval.",
+            help="Repeat with seeds SEED, SEED+1, ... and give an interval.",
+        ),
+        click.option(
+            "--confidence",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            default=LEVEL,
+            show_default=True,
+            metavar="P",
+            help="Level of the intervals of --repeats.",
         ),
         click.option(
             "--fresh-atlas",
@@ -60,13 +69,16 @@ evaluation_options = apply_options(
             "--detector",
             "detectors",
             multiple=True,
-            type=Source(),
+            type=DetectorSource(),
             metavar="NAME|FILE",
             help="Feature detector instead of the official ones; inception=, vgg16=, lpips= or space= (that "
             "of --space) in front limits it.",
         ),
         click.option(
-            "--lpips-heads", type=Source(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none."
+            "--lpips-heads",
+            type=ExistingPath(),
+            metavar="FILE",
+            help="LPIPS heads, for a VGG16 state dict that has none.",
         ),
         click.option(
             "--allow-singular", is_flag=True, help="FID from fewer images than features, as the official code gives it."

@@ -7,11 +7,11 @@ import click
 import numpy as np
 import torch
 
-from cli.binding import MethodCommand
+from cli.binding import MethodCommand, given
 from cli.command_line import command_line
 from cli.labels import class_number
-from cli.options import atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
-from cli.paths import DataSource, FilePath, Source
+from cli.options import Numbers, atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
+from cli.paths import DataSource, DetectorSource, ExistingPath, FilePath
 from cli.picture_options import cell_option
 from cli.polarity_strip import volume_options
 from cli.progress import TERMINAL, count_progress, progress_option
@@ -20,9 +20,11 @@ from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import FEATURES, LPIPS
 from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas.settings import one_hot
+from latent_plugins.geometry.figures import save_histograms
 from latent_plugins.metrics.inputs import open_detectors, space_detector
 from latent_plugins.metrics.names import parse_metrics
-from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary
+from latent_plugins.metrics.nearest import near_distances, nearest_figure, nearest_of, summary
+from latent_plugins.pictures import charts
 from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.rendering import render
@@ -52,11 +54,22 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
     "--detector",
     "detectors",
     multiple=True,
-    type=Source(),
+    type=DetectorSource(),
     metavar="NAME|FILE",
     help="Feature detector instead of the official ones; inception= or lpips= in front limits it.",
 )
-@click.option("--lpips-heads", type=Source(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none.")
+@click.option(
+    "--lpips-heads", type=ExistingPath(), metavar="FILE", help="LPIPS heads, for a VGG16 state dict that has none."
+)
+@click.option(
+    "--rho",
+    "rhos",
+    type=Numbers(),
+    help="Of --data: polarities whose samples' distances to the 3 nearest training images are compared, such as -5,1.",
+)
+@click.option(
+    "--samples", type=click.IntRange(min=2), default=1000, show_default=True, metavar="N", help="Samples of each --rho."
+)
 @click.option("--ppl", is_flag=True, help="Perceptual path lengths (ppl2_wend) of modes, anti-modes and the prior.")
 @click.option(
     "--paths", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Paths of each for --ppl."
@@ -67,28 +80,34 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
 @progress_option
 @reports_errors
 def main(
-    network, device, allow_code, n, outdir, data, prior_samples, detectors, lpips_heads, ppl, paths, space, top_k,
-    atlas_path, psi, cutoff, class_name, cell, **atlas_settings,
+    network, device, allow_code, n, outdir, data, prior_samples, detectors, lpips_heads, rhos, samples, ppl, paths,
+    space, top_k, atlas_path, psi, cutoff, class_name, cell, **atlas_settings,
 ):  # fmt: skip
     """List the most contracted (modes) and the most expanded (anti-modes) candidates of an atlas.
 
     Writes modes.png, anti-modes.png and modes.jsonl; with --data also nearest-modes.png and nearest-anti-modes.png
     (row by row: generated, nearest training image by pixels, nearest by features; distances below) and distances.json.
-    report.html shows all of it in one file.
+    With --rho also distances.png: how far samples of these polarities, and of the prior, are from their 3 nearest
+    training images. report.html shows all of it in one file.
 
     \b
     modes --space=pixel --data=mnist32-train.zip --outdir=modes
+    modes --space=pixel --data=mnist32-train.zip --rho=-5,1 --outdir=modes
     modes --network=ffhq.pkl --space=pixel --atlas=atlas --outdir=modes --ppl
     """
     check_psi(psi)
     if ppl and (psi != 1 or cutoff is not None):
         raise click.ClickException("--ppl is defined without truncation; leave --trunc and --trunc-cutoff out")
+    if rhos is not None and data is None:
+        raise click.ClickException("--rho compares with training images; give --data too")
+    if given("samples") and rhos is None:
+        raise click.ClickException("--samples has no effect without --rho; leave it out")
     options = dict(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
     options["detector"] = space_detector(space, detectors)
     check_sampler("polarity", rhos=[-np.inf], **options)
+    prepare_folder(outdir)
     from latent_plugins.metrics.evaluate import check, path_length  # which need torch
 
-    prepare_folder(outdir)
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
     generator.check_psi(psi)
@@ -124,6 +143,16 @@ def main(
         figures["nearest"] = {name: {by: summary(near.distances) for by, near in found[name].items()} for name in found}
         figures.update(data=dataset.name, detector=opened["inception"].name)
         report(figures["nearest"])
+    if rhos is not None:
+        groups = {f"rho {rho:g}": create_sampler("polarity", generator, atlas=atlas, rho=rho, **kept) for rho in rhos}
+        groups["prior"] = samplers["prior"]
+        many = {name: pictures(each.draw(range(samples), c.labels(samples))) for name, each in groups.items()}
+        near = near_distances(many, dataset, progress=count_progress)
+        figures["three_nearest"] = {name: spread(each) for name, each in near.items()}
+        if charts.available():
+            lists = {name: each.flatten().tolist() for name, each in near.items()}
+            label_of = "distance to the 3 nearest training images (pixels, at most 32 x 32)"
+            save_histograms(outdir / "distances.png", lists, xlabel=label_of, ylabel="pairs")
     if ppl:
         figures["ppl2_wend"], figures["paths"] = {}, paths
         for name, each in samplers.items():
@@ -184,6 +213,14 @@ class Pictures:
         return np.concatenate(list(render(self.generator, latents, batch=self.batch, **self.truncation)))
 
 
+def spread(distances):
+    """{figure: value} of distances [N, k]: mean, deviation and quantiles of all, mean to the nearest."""
+    x = distances.double()
+    quantiles = torch.quantile(x.flatten(), torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64))
+    named = dict(zip(("q05", "q25", "median", "q75", "q95"), quantiles.tolist()))
+    return dict(images=len(x), mean=x.mean().item(), std=x.std().item(), mean_nearest=x[:, 0].mean().item(), **named)
+
+
 def report(nearest):
     """Print the mean distances to the nearest training image."""
     for name, figures in nearest.items():
@@ -210,6 +247,8 @@ def write_page(outdir, figures, rows, data):
     """Write report.html: the command, the figures, and for either kind its pictures and candidates."""
     page = Report(f"Modes and anti-modes of {figures['network']}", command_line())
     page.facts(figures)
+    if (outdir / "distances.png").exists():
+        page.picture(outdir / "distances.png", "distances to the three nearest training images")
     for name in EXTREMES:
         page.heading(name)
         page.picture(outdir / f"{name}.png", f"{name}, the most extreme candidate first")

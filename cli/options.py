@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 import torch
 
-from cli.paths import NetworkSource, Source
+from cli.paths import DetectorSource, NetworkSource
 from cli.streams import prepare_streams, reader_has_left
-from dnnlib_compat.budgets import MAX_NUMBERS
+from dnnlib_compat.budgets import MAX_MESSAGE, MAX_NUMBERS
 from dnnlib_compat.errors import escaped, what
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
@@ -22,6 +22,7 @@ from dnnlib_compat.util import remove_leftovers
 from latent_plugins.atlas.build import MIN_SPEARMAN
 from latent_plugins.volume.methods import method_names
 from latent_plugins.volume.spectrum.precision import PRECISIONS
+from latent_plugins.volume.spectrum.subspace import Subspace
 from latent_plugins.watching import ArgumentError
 
 CHECKED = ("psi", "psis", "translate", "rhos")  # in words of their own
@@ -189,15 +190,13 @@ atlas_options = apply_options(
         click.option(
             "--projection",
             type=click.IntRange(min=1),
-            default=256,
-            show_default=True,
             metavar="P",
-            help="Output dimensions that --method=projected keeps.",
+            help="Output dimensions that --method=projected keeps.  [default: 256; of NVAE 128]",
         ),
         click.option(
             "--oversample",
             type=click.IntRange(min=0),
-            default=8,
+            default=Subspace.Settings.oversample,
             show_default=True,
             metavar="N",
             help="Spare directions of --method=subspace.",
@@ -205,7 +204,7 @@ atlas_options = apply_options(
         click.option(
             "--iterations",
             type=click.IntRange(min=0),
-            default=1,
+            default=Subspace.Settings.iterations,
             show_default=True,
             metavar="N",
             help="Power iterations of --method=subspace.",
@@ -252,7 +251,7 @@ atlas_options = apply_options(
 
 detector_option = click.option(
     "--detector",
-    type=Source(),
+    type=DetectorSource(),
     metavar="NAME|FILE",
     help="Feature detector of the space.  [default: the official one of vgg, inception]",
 )
@@ -355,7 +354,7 @@ def reports_errors(command):
             except Exception as error:
                 if type(error).__name__ == "OutOfMemoryError":  # torch's
                     raise failure("out of GPU memory: lower --batch or --max-memory") from None
-                if "not enough memory" in str(error):  # torch's own words on a CPU
+                if "t allocate memory" in str(error) or "not enough memory" in str(error):  # torch's words on CPUs
                     raise failure("out of memory: lower --batch or --max-memory") from None
                 name = click.get_current_context().info_name
                 raise failure(f"{name}: unexpected error ({what(error)}); --debug shows the traceback") from None
@@ -386,12 +385,13 @@ def in_options(text):
 
 def one_line(message):
     """A message on one line that a terminal can be shown."""
-    return escaped(" ".join(str(message).split()))
+    return escaped(" ".join(str(message).split()), MAX_MESSAGE)
 
 
 def os_message(error):
     """`path: reason` for an operating system's error; our own messages as they are."""
     if error.strerror is None:
         return one_line(error)
-    path = f"{os.fspath(error.filename)}: " if error.filename is not None else ""
-    return escaped(f"{path}{error.strerror}")
+    named = isinstance(error.filename, (str, bytes, os.PathLike))
+    path = os.fsdecode(error.filename) if named else "standard output"
+    return f"{escaped(path, MAX_MESSAGE)}: {error.strerror}"

@@ -7,6 +7,7 @@ import click
 
 from dnnlib_compat.errors import escaped
 from dnnlib_compat.loader import check_source
+from dnnlib_compat.pretrained import detectors, resolve
 
 
 class FilePath(click.ParamType):
@@ -16,6 +17,16 @@ class FilePath(click.ParamType):
 
     def convert(self, value, param, ctx):
         return value if isinstance(value, Path) else Path(Source().convert(value, param, ctx))
+
+
+class ExistingPath(FilePath):
+    """A file or folder that there is."""
+
+    def convert(self, value, param, ctx):
+        path = super().convert(value, param, ctx)
+        if not os.path.exists(path):
+            self.fail(escaped(f"{path}: no such file or folder; check the path"), param, ctx)
+        return path
 
 
 class Source(click.ParamType):
@@ -39,6 +50,19 @@ class NetworkSource(Source):
         source = super().convert(value, param, ctx)
         try:
             check_source(source)
+        except (ValueError, FileNotFoundError) as error:
+            self.fail(escaped(str(error)), param, ctx)
+        return source
+
+
+class DetectorSource(Source):
+    """A feature detector that there is, also behind the part that it is for."""
+
+    def convert(self, value, param, ctx):
+        source = super().convert(value, param, ctx)
+        part, mark, named = source.partition("=")
+        try:
+            resolve(named if mark and part.isidentifier() else source, detectors())
         except (ValueError, FileNotFoundError) as error:
             self.fail(escaped(str(error)), param, ctx)
         return source

@@ -22,7 +22,7 @@ from cli.options import (
     prepare_folder,
     reports_errors,
 )
-from cli.paths import FilePath
+from cli.paths import ExistingPath, FilePath
 from cli.picture_options import captions_of, captions_option, cell_option
 from cli.progress import TERMINAL, progress_option, with_progress
 from cli.sampling import check_sampler, recipe_options
@@ -51,7 +51,7 @@ volume_options = apply_options(
         click.option(
             "--atlas",
             "atlas_path",
-            type=FilePath(),
+            type=ExistingPath(),
             metavar="PATH",
             help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
         ),

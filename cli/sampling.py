@@ -5,7 +5,7 @@ import numpy as np
 
 from cli.binding import check_method_options, given
 from cli.options import apply_options
-from cli.paths import FilePath
+from cli.paths import ExistingPath
 from dnnlib_compat.pretrained import default_name
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.options import check_options, needs_of, options_of
@@ -44,16 +44,16 @@ def sampler_choice_options(rho=click.FLOAT):
             click.option(
                 "--atlas",
                 "atlas_path",
-                type=FilePath(),
+                type=ExistingPath(),
                 metavar="PATH",
                 help="Atlas folder, or .npz of the papers' authors.  [default: a cached one]",
             ),
             click.option(
                 "--weights",
                 "weights_path",
-                type=FilePath(),
+                type=ExistingPath(),
                 metavar="FILE",
-                help="latentrs, latentga: trained weights; drs, mh, sir, dot: their critic.  [default: what comes with "
+                help="latentrs, latentga: trained weights; drs, mh, sir, dot: a critic.  [default: what comes with "
                 "the network: its weights, its discriminator]",
             ),
         ]

@@ -1,15 +1,14 @@
 """sweep: metrics over a grid of rho, psi and mixtures, as a table and as charts."""
 
 import csv
+import dataclasses
 import io
 import json
-import math
 import warnings
 
 import click
 import numpy as np
 
-from cli.binding import SamplerCommand
 from cli.command_line import command_line
 from cli.evaluation import open_run, plan
 from cli.launch import joined, relaunch
@@ -18,21 +17,25 @@ from cli.options import Numbers, atlas_options, network_options, prepare_folder,
 from cli.paths import FilePath
 from cli.progress import progress_option
 from cli.sampling import sampler_choice_options
+from cli.varying import VaryingCommand, axes
 from dnnlib_compat.arguments import is_number
+from dnnlib_compat.budgets import MAX_SHOWN
+from dnnlib_compat.errors import check_regular
 from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.line_files import merge_lines
 from dnnlib_compat.util import atomic_output
 from latent_plugins import distributed
 from latent_plugins.files.fingerprint import fingerprint
-from latent_plugins.metrics.lines import DRAWN, append_line
+from latent_plugins.metrics.lines import DRAWN, LEVEL, append_line, interval_key
 from latent_plugins.pictures import charts
 from latent_plugins.pictures.report import Report
 
 PAGE = "report.html"
+LARGEST = 10**300  # of a whole number, which charts make a float
 AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 
 
-@click.command(cls=SamplerCommand)
+@click.command(cls=VaryingCommand)
 @network_options
 @click.option(
     "--metrics", "names", default="fid5k_full,pr5k3_full", show_default=True, metavar="A,B,C", help="Metrics."
@@ -48,15 +51,20 @@ AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     """Calculate metrics for every combination of the numbers given to --rho, --trunc and --mix.
 
-    Writes sweep.jsonl and sweep.csv, a line a setting, charts: pareto.png (precision and recall), fid-rho.png and
-    fid-mix.png, and report.html, which shows them all in one file. A sweep that was interrupted goes on when the
-    command is given again.
+    Every number of the sampler may be a list, too, and so may --candidates and --top-k, for which the largest atlas
+    serves all.
+
+    Writes sweep.jsonl and sweep.csv, a line a setting, charts: pareto.png (precision and recall), fid-rho.png,
+    fid-mix.png and those over other numbers, and report.html, which shows them all in one file. A sweep that was
+    interrupted goes on when the command is given again.
 
     \b
     sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5
     sweep --sampler=magnet --mix=0,0.04,0.16,1 --metrics=fid5k_full
+    sweep --sampler=magnet --candidates=1000,5000,20000 --top-k=10,20,40 --metrics=pr5k3_full
+    sweep --sampler=dot --steps=2,5,10,50 --rate=0.01,0.05,0.1 --metrics=emd1000
     """
-    metrics, settings = plan(names, options, rho, psis, mixes)
+    metrics, settings = plan(names, options, rho, psis, mixes, axes())
     if np.isinf(rho or []).any():
         raise click.BadParameter("charts have no place for an infinite rho; leave it out")
     prepare_folder(outdir)
@@ -68,7 +76,8 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
         run = open_run(metrics, settings, outdir=outdir, **options)
         common = identity_of(run, names)
         for setting in settings:
-            identity = dict(common, setting=setting.slug)
+            identity = dict(common, setting=dataclasses.replace(setting, varied=()).slug)
+            identity["options"] = common["options"] | {name: str(value) for name, value in setting.varied}
             finished = distributed.from_leader(find_row(outdir / "sweep.jsonl", identity))
             if finished is not None:
                 say(f"{setting.slug}: there already")
@@ -84,17 +93,18 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
 
 def measure(run, setting, outdir):
     """The row of a Setting: what describes it, and mean and interval of every figure."""
-    row, single = {}, len(run.seeds) == 1
+    row, single, interval = {}, len(run.seeds) == 1, interval_key(run.confidence)
     for line in run.lines(setting):
         if distributed.rank() == 0:
             append_line(outdir, line)
-        if single or "interval95" in line:
+        if single or interval in line:
             for key in ("sampler", "space", "rho", "top_k", "trunc", "mix", "ess", "candidates", *DRAWN):
                 row[key] = line.get(key)
             for key, mean in line["results"].items():
                 row[key] = mean
-                row[f"{key}_low"], row[f"{key}_high"] = (mean, mean) if single else line["interval95"][key]
+                row[f"{key}_low"], row[f"{key}_high"] = (mean, mean) if single else line[interval][key]
             row["repeats"] = len(run.seeds)
+            row.update(setting.varied, varied=" ".join(name for name, _ in setting.varied) or None)
     return row
 
 
@@ -110,6 +120,7 @@ def identity_of(run, names):
         sampler=run.sampler_name,
         options={key: str(value) for key, value in run.options.items()},
         rendering=run.rendering,
+        **({} if run.confidence == LEVEL else dict(confidence=run.confidence)),
         fresh_atlas=run.fresh_atlas,
     )
 
@@ -117,7 +128,9 @@ def identity_of(run, names):
 def read_rows(path):
     """The rows of sweep.jsonl; a line that was cut short, or is no row of a sweep, is left out."""
     rows = []
-    for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
+    if path.exists():
+        check_regular(path, ValueError)
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
         try:
             row = parse_json(text)
         except ValueError:
@@ -128,15 +141,25 @@ def read_rows(path):
 
 
 def is_row(row):
-    """Whether a line of sweep.jsonl has what the charts need, of the right kinds."""
-    if not isinstance(row, dict) or not isinstance(row.get("sampler"), str):
+    """Whether a line of sweep.jsonl has what the charts need, of the right kinds.
+
+    Names become parts of charts' texts and of their files' names.
+    """
+    if not isinstance(row, dict) or not all(map(is_name, [row.get("sampler"), row.get("space") or "", *row])):
         return False
     figures = [row[key] for key in row if key == "rho" or key.startswith(("fid", "pr"))]
-    return (
-        isinstance(row.get("space"), (str, type(None)))
-        and all(value is None or is_number(value, -math.inf, math.inf) for value in figures)
-        and all(is_number(row.get(key)) for key in ("trunc", "mix"))
+    return all(value is None or is_figure(value) for value in figures) and all(
+        is_number(row.get(key)) for key in ("trunc", "mix")
     )
+
+
+def is_name(value):
+    """Whether a value is a short text that no folder, no formula and no line end is in."""
+    return isinstance(value, str) and len(value) <= MAX_SHOWN and value.isprintable() and not set(value) & set("/\\$")
+
+
+def is_figure(value):
+    return type(value) is float and value == value or is_number(value, -LARGEST, LARGEST)  # NaN is not
 
 
 def add_row(path, row):
@@ -167,7 +190,7 @@ def write_results(outdir):
     writer.writeheader()
     writer.writerows(rows)
     with atomic_output(outdir / "sweep.csv") as tmp:
-        tmp.write_text(text.getvalue())
+        tmp.write_text(text.getvalue(), encoding="utf-8", errors="replace")
     drawn = draw_charts(rows, outdir) if charts.available() and rows else []
     write_page(rows, drawn, outdir)
     return [*drawn, PAGE]
@@ -185,6 +208,13 @@ def write_page(rows, drawn, outdir):
 def draw_charts(rows, outdir):
     """Draw what the rows have figures for; the names of the files."""
     written = []
+    for axis in dict.fromkeys(name for row in rows for name in varied_of(row)):
+        for key in figures_of(rows, ""):
+            lines = grouped(rows, key, axis)
+            if any(len({point[axis] for point in points}) > 1 for points in lines.values()):
+                name = f"{key}-{axis}.png"
+                charts.save_lines(outdir / name, lines, x=axis, y="figure", xlabel=axis, ylabel=key, logx=True)
+                written.append(name)
     for axis, label in AXES.items():
         for key in figures_of(rows, "fid"):
             lines = grouped(rows, key, axis)
@@ -201,6 +231,12 @@ def draw_charts(rows, outdir):
             charts.save_pareto(outdir / name, pareto_lines(rows, base), title=base)
             written.append(name)
     return written
+
+
+def varied_of(row):
+    """The options of the sampler that a row's sweep varied."""
+    names = row.get("varied")
+    return [name for name in (names.split() if isinstance(names, str) else ()) if is_number(row.get(name))]
 
 
 def figures_of(rows, prefix):
@@ -233,6 +269,7 @@ def pareto_lines(rows, base):
         parts = [f"ρ {row['rho']:g}"] if row.get("rho") is not None and row["sampler"] != "magnet" else []
         parts += [f"ψ {row['trunc']:g}"] if row["trunc"] != 1 else []
         parts += [f"{100 * row['mix']:g} %"] if row["mix"] != 1 else []
+        parts += [f"{name} {row[name]:g}" for name in varied_of(row)]
         lines.setdefault(" ".join(filter(None, (row["sampler"], row.get("space")))), []).append(
             dict(point, name=", ".join(parts))
         )
@@ -245,6 +282,7 @@ def legend(row, leave_out):
         parts.append(f"ρ {row['rho']:g}")
     if leave_out != "mix" and row["mix"] != 1:
         parts.append(f"mix {row['mix']:g}")
+    parts += [f"{name} {row[name]:g}" for name in varied_of(row) if name != leave_out]
     return " ".join(filter(None, [*parts, f"ψ {row['trunc']:g}"]))
 
 

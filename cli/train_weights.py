@@ -6,27 +6,31 @@ import dataclasses
 import click
 import numpy as np
 
+from cli.binding import setting_option
 from cli.options import network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, FilePath
 from cli.progress import progress_option, with_progress
 from dnnlib_compat.companions import companion
 from dnnlib_compat.datasets import ImageDataset
+from dnnlib_compat.errors import check_regular
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.locks import folder_locked
 from dnnlib_compat.util import atomic_output
 from latent_plugins import reweighting
 from latent_plugins.pictures import charts
-from latent_plugins.reweighting.presets import INPUTS, PRESETS
+from latent_plugins.reweighting.presets import INPUTS, NEEDS_CRITIC, PRESETS, TAKES_CRITIC, Schedule
 
 LOG, CHART = "training.csv", "training.png"
 PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
-OWN_CRITIC = ("discriminator", "small-discriminator")  # the presets for it
 POINTS = 40  # of a panel: each summarizes its share of the steps
 
 
-def number_of(name, help):
-    """An option that overrides a number of the preset."""
-    return click.option(f"--{name}", type=float, metavar="X", help=f"{help}  [default: the preset's]")
+def schedule_options(function):
+    """Options for every number of a Schedule, by default the preset's."""
+    for each in reversed(Schedule.described().values()):
+        text = dataclasses.replace(each, default=None, default_text="the preset's")
+        function.__click_params__.append(setting_option(text))
+    return function
 
 
 @click.command()
@@ -38,27 +42,22 @@ def number_of(name, help):
     type=click.Choice(list(PRESETS)),
     default="mnist",
     show_default=True,
-    help=f"Where all numbers start; {' and '.join(OWN_CRITIC)} go on from the network's own discriminator.",
+    help=f"Where all numbers start; {' and '.join(NEEDS_CRITIC)} go on from the network's own discriminator, mnist "
+    "does so where there is one.",
 )
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps in all.  [default: the preset's]")
 @click.option(
     "--input",
     type=click.Choice(INPUTS),
     help="What the weights see: z, or styles.  [default: w where there are styles]",
 )
-@number_of("m", "Bound of the weights: latentrs accepts about 1/m of the latents.")
-@number_of("lambda1", "Pull of the mean weight to 1.")
-@number_of("lambda2", "Pull of large weights to below m.")
-@number_of("critic-lr", "Learning rate of the critic.")
-@number_of("weights-lr", "Learning rate of the weights.")
-@click.option("--batch", type=click.IntRange(min=2), metavar="N", help="Latents at once.  [default: the preset's]")
+@schedule_options
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
 @click.option(
     "--snapshot", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Steps per checkpoint."
 )
 @progress_option
 @reports_errors
-def main(network, device, allow_code, data, outdir, preset, steps, input, seed, snapshot, **numbers):
+def main(network, device, allow_code, data, outdir, preset, input, seed, snapshot, **numbers):
     """Train importance weights of a generator's latents against a critic of its images.
 
     DIR gets weights.npz, training.csv and, where matplotlib is installed, training.png. An interrupted training goes on
@@ -69,13 +68,12 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
     train_weights --data=churches.zip --network=church.pkl --preset=discriminator --outdir=weights
     """
     given = {name: value for name, value in numbers.items() if value is not None}
-    schedule = dataclasses.replace(PRESETS[preset], **given)
+    schedule = PRESETS[preset].replace(**given)
     outdir = prepare_folder(outdir)
     reweighting.check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)
-    steps = steps or schedule.steps
     images = open_data(data, generator)
-    critic = own_critic(source, preset) if preset in OWN_CRITIC else None
+    critic = own_critic(source, preset) if preset in TAKES_CRITIC else None
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
     with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
         rows = reweighting.train(
@@ -83,27 +81,41 @@ def main(network, device, allow_code, data, outdir, preset, steps, input, seed, 
             images,
             schedule,
             outdir=outdir,
-            steps=steps,
             seed=seed,
             input=input,
             snapshot=snapshot,
             critic=critic,
         )
         first = reweighting.steps_done(outdir)
-        click.echo(f"{len(images)} images, {steps} steps" + (f", of which {first} are done already" if first else ""))
+        click.echo(f"{len(images)} images, {length(schedule, first)}")
+        first = -schedule.warmup if first is None else first
         try:
-            for _ in shown(logged(rows, outdir / LOG, first), first, steps):
+            for _ in shown(logged(rows, outdir / LOG, first), first, schedule.steps):
                 pass
         finally:
             draw_chart(outdir)
     summarize(outdir / reweighting.RESULT, network)
 
 
+def length(schedule, done):
+    """How long a training is, and what is done of it already, in words. done: `steps_done`."""
+    text = f"{schedule.steps} steps" + (f" after {schedule.warmup} of the critic alone" if schedule.warmup else "")
+    if done is None:
+        return text
+    return f"{text}, of which {done} are done already" if done >= 0 else f"{text}, of which {-done} are left"
+
+
 def own_critic(source, preset):
-    """The discriminator that comes with the network as a critic; a click error where there is none of use."""
+    """The discriminator that comes with the network as a critic.
+
+    Where there is none of use: a click error, or None and a line that says so if the preset can do without.
+    """
     try:
         return reweighting.critic_of(load_network(companion(source, "discriminator") or source, key="D"))
     except ValueError as error:
+        if preset not in NEEDS_CRITIC:
+            click.echo(f"No discriminator goes with the network, the critic is a new one ({error})")
+            return None
         raise click.ClickException(
             f"--preset={preset} needs an official file with the network's own discriminator: give another preset, "
             f"which starts with a new critic ({error})"
@@ -135,6 +147,7 @@ def read_log(path):
     """The rows of a log as numbers, without what a crash left half-written at its end; [] without a log."""
     if not path.exists():
         return []
+    check_regular(path, ValueError)
     rows = []
     with open(path, newline="", errors="replace") as file:
         for row in csv.DictReader(file):

@@ -84,6 +84,8 @@ MAX_SCRIPT_BYTES = _scaled(800 << 20)
 MAX_IMAGE_BYTES = _scaled(1 << 29)
 MAX_LABEL_BYTES = _scaled(1 << 28)
 MAX_PIXELS = _scaled(1 << 26)
+# Folders of a data set that links lead to once more: some links to each other make more paths than there are atoms.
+MAX_REPEATED_FOLDERS = _scaled(1_000)
 
 # Atlases: rows of candidates. 10⁹ rows of one singular value are 4 GB, a year of work for the cheapest space.
 MAX_CANDIDATES = _scaled(1_000_000_000)
@@ -98,5 +100,6 @@ MAX_DOWNLOAD = 64 << 30
 MAX_SHOWN = 200
 MAX_MESSAGE = 2_000
 
-# Numbers of one option, such as --seeds: as many Python integers take 400 MB, and their images weeks.
+# Numbers of one option, such as --seeds, and images of a metric: as many Python integers take 400 MB, and their images
+# weeks.
 MAX_NUMBERS = 10_000_000

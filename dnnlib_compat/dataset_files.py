@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 
 from dnnlib_compat.archives import ENCRYPTED, check_names
-from dnnlib_compat.budgets import MAX_IMAGE_BYTES, MAX_LABEL_BYTES, MAX_SHOWN, MORE
+from dnnlib_compat.budgets import MAX_IMAGE_BYTES, MAX_LABEL_BYTES, MAX_REPEATED_FOLDERS, MAX_SHOWN, MORE
 from dnnlib_compat.errors import DatasetError, check_regular, quoted, reason
 
 CHUNK = 1 << 20
@@ -23,12 +23,14 @@ NAMED = 3  # files that a line about many names
 class Folder:
     """The files below a folder, named by their path in it with forward slashes. Links to folders are followed.
 
-    `loops` are the links that lead back to a folder that they are in, which are not.
+    `loops` are the links that lead back to a folder that they are in, which are not. Raises DatasetError where links
+    lead to the same folders all too often.
     """
 
     def __init__(self, path):
         self._path = path
         self.names, self.loops = set(), []
+        seen, repeated = set(), 0
         above = {str(path): {os.path.realpath(path)}}  # of each folder, the folders that it is in
         for parent, folders, names in os.walk(path, onerror=_raise, followlinks=True):
             prefix = "" if Path(parent) == path else Path(parent).relative_to(path).as_posix() + "/"
@@ -41,6 +43,11 @@ class Folder:
                     self.loops.append(prefix + folder)
                 else:
                     above[os.path.join(parent, folder)] = holders | {real}
+                    repeated += real in seen
+                    seen.add(real)
+            if repeated > MAX_REPEATED_FOLDERS:
+                text = f"its links lead to the same folders more than {MAX_REPEATED_FOLDERS} times, last"
+                raise DatasetError(f"{path}: {text} {quoted(prefix + folder)}; remove links, or {MORE}")
 
     def open(self):
         return contextlib.nullcontext(self)

@@ -30,6 +30,8 @@ from dnnlib_compat.torch_archives import read_torchscript_tensors
 from dnnlib_compat.unpickle import read_pickle, refuse_inert
 
 FEATURES, PROBABILITIES, LPIPS = "features", "probabilities", "lpips"
+IMAGE_STATISTICS = "image-statistics"  # the name of a detector that needs no file, and what its features are
+STATISTICS = ("brightness", "contrast", "saturation", "red", "green", "blue")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +122,8 @@ def load_detector(source, *, lpips_heads=None, device="cpu", allow_code=False):
     Raises NetworkFileError (a ValueError) for a file that is no detector, ValueError for an unknown name, OSError when
     it cannot be read.
     """
+    if source == IMAGE_STATISTICS:
+        return image_statistics(device)
     from dnnlib_compat.networks.inception_v3 import is_inception_state
     from dnnlib_compat.networks.mnist_classifier import load_mnist_classifier
     from dnnlib_compat.networks.vgg16 import is_vgg16_state
@@ -179,6 +183,14 @@ def sniff_detector(path):
         if any(map(marks, names or ())):
             return kind
     raise NetworkFileError(f"{path}: not a feature detector (TorchScript, persistent pickle or state dict)")
+
+
+def image_statistics(device):
+    """The Detector whose features are brightness, contrast and colours."""
+    from dnnlib_compat.networks.image_statistics import ImageStatistics
+
+    network = ImageStatistics().eval().to(device)
+    return Detector(IMAGE_STATISTICS, IMAGE_STATISTICS, network, {FEATURES: network})
 
 
 def classifier_detector(identity, network):

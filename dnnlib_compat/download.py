@@ -18,11 +18,12 @@ import requests
 
 from dnnlib_compat.budgets import MAX_DOWNLOAD
 from dnnlib_compat.completeness import is_whole
+from dnnlib_compat.errors import escaped
 from dnnlib_compat.formats import is_web_page
 
 try:
     import fcntl
-except ImportError:  # Windows: part files are private there, see _part_file
+except ImportError:  # Windows: part files are private there, see part_file
     fcntl = None
 
 CHUNK = 1 << 16
@@ -107,6 +108,15 @@ def open_url(url, *, cache_dir=None, sha256=None, progress=True, attempts=5, sle
         ) from error
 
 
+def needs_download(url):
+    """Whether `open_url` would ask a server for `url`: an address whose file is not in the cache."""
+    scheme, mark, _ = url.partition("://")
+    if not mark or scheme.lower() == "file":
+        return False
+    digest = hashlib.md5(url.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+    return _cached(_cache_root() / "downloads", digest, None) is None
+
+
 def _local_file(source, is_url, sha256):
     name = urllib.request.url2pathname(urllib.parse.urlsplit(source).path) if is_url else os.path.expanduser(source)
     path = Path(name)
@@ -130,10 +140,10 @@ def _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep):
 
     def say(text):
         if progress:
-            click.echo(text, err=True)
+            click.echo(escaped(text), err=True)
 
     # A part file's name does not begin with the digest: the official tools would take it for a finished download.
-    with _part_file(folder / f"tmp_{digest}.part", lambda: say(f"Waiting: another process downloads {url}")) as part:
+    with part_file(folder / f"tmp_{digest}.part", lambda: say(f"Waiting: another process downloads {url}")) as part:
         found = _cached(folder, digest, sha256)  # by the process that was waited for
         if found is not None:
             return found
@@ -183,7 +193,7 @@ def _verify(url, part, sha256):
 
 
 @contextlib.contextmanager
-def _part_file(path, on_wait):
+def part_file(path, on_wait):
     """Yield a part file that nobody else writes to while the block runs.
 
     This is `path` under a lock, kept for a later resume if the block fails. Where files cannot be locked it is a
@@ -280,7 +290,7 @@ def _attempt(url, part, remedy, progress, checked):
         raise _TransientError(f"the connection broke after {_size(part)} bytes") from error
     except requests.ConnectionError as error:
         raise _TransientError("no connection to the server; this computer may be offline") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # a redirection may lead to no address at all
         reason = " ".join(str(error).split())
         raise DownloadError(f"{url}: cannot be requested ({reason}); check the address, or {remedy}") from error
     # The server cannot go on from this part: it holds another version or more than the file. From the start, then,

@@ -142,4 +142,12 @@ def what(error):
 def reason(error):
     """An error's text on one line, escaped and cut."""
     text = error.strerror if isinstance(error, OSError) else None
-    return shown(" ".join((text or str(error)).split())) or type(error).__name__
+    return shown(" ".join(str(text or text_of(error)).split())) or type(error).__name__
+
+
+def text_of(error):
+    """`str` of an exception; of one whose own code fails at that, nothing."""
+    try:
+        return str(error)
+    except Exception:
+        return ""

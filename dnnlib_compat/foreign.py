@@ -15,7 +15,7 @@ import re
 import click
 import torch
 
-from dnnlib_compat.errors import NetworkFileError, naming, shown
+from dnnlib_compat.errors import NetworkFileError, naming, shown, text_of
 from dnnlib_compat.networks.interface import Generator
 from dnnlib_compat.pickle_scan import CHANGED, line_ends_changed
 from dnnlib_compat.shims import MissingNameError, stand_ins
@@ -65,7 +65,9 @@ def execute(path, choose):
         except (EOFError, pickle.UnpicklingError) as error:
             detail = one_line(error) or "the data ends too early"
             raise NetworkFileError(f"{path}: truncated or damaged, download it again ({detail})") from error
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             raise NetworkFileError(f"{path}: {describe(error)}") from error
 
 
@@ -112,7 +114,7 @@ def missing_name(error):
 
 def one_line(error, limit=300):
     """The message of an exception without line breaks, escaped, cut at `limit` characters."""
-    return shown(" ".join(str(error).split()), limit)
+    return shown(" ".join(text_of(error).split()), limit)
 
 
 def storage_on_cpu(data):
@@ -142,7 +144,9 @@ class CodeUnpickler(pickle.Unpickler):
         if source not in self.failed:
             try:
                 return function(meta)
-            except (Exception, SystemExit) as error:  # the file's code may raise anything
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # the file's code may raise anything
                 self.failed[source] = missing_class(error)()
         return self.failed[source]
 

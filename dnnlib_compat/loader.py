@@ -1,16 +1,28 @@
 """Load a pre-trained generator, or its discriminator, from a file, a folder, an address or a short name."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from dnnlib_compat import formats
 from dnnlib_compat.errors import NetworkFileError, quoted, reading
 from dnnlib_compat.pretrained import catalogue, locate, resolve
 from dnnlib_compat.python_files import check_there, network_of_python, python_source
 
+if TYPE_CHECKING:
+    import os
+
+    import torch
+
+    from dnnlib_compat.networks.interface import Generator
+
 # The modules that know networks are imported where one is read: their classes are torch's, which takes seconds.
 
 
-def load_network(source, *, key="G_ema", device="cpu", allow_code=False):
+def load_network(
+    source: str | os.PathLike, *, key: str = "G_ema", device: str | torch.device = "cpu", allow_code: bool = False
+) -> Generator:
     """The generator of `source`, or its discriminator, in evaluation mode, float32, without gradients of its own.
 
     source: a short name of the catalogue, an http(s) address, a file, or a folder of weights. Files: official PyTorch

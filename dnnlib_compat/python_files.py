@@ -118,7 +118,9 @@ def code_of_others(path):
         raise NetworkFileError(f"{path}: {error}") from error
     except MemoryError:
         raise
-    except (Exception, SystemExit) as error:  # the file's code may raise anything
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # the file's code may raise anything
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         lines = lines or [error.lineno] if isinstance(error, SyntaxError) else lines
         where = f" in line {lines[-1]}" if lines else ""

@@ -1,10 +1,25 @@
 """Any network: a Generator of any differentiable map from latents to images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from dnnlib_compat import wrapping
 from latent_plugins.priors import BASES, Prior, SpherePrior, base_measure
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
-def wrap(module, z_dim, *, prior="prior", **options):
+    import torch
+
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.priors import Prior
+
+
+def wrap(
+    module: torch.nn.Module | Callable[..., torch.Tensor], z_dim: int, *, prior: str | Prior = "prior", **options: Any
+) -> Generator:
     """A Generator of any module or function z → image, for every sampler, space, atlas, metric and command.
 
     prior: the law of latents: a name (`prior`, N(0, I); `truncated`, `uniform`, `ball`, `sphere`), or the Prior that

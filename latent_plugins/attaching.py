@@ -1,15 +1,22 @@
 """A generator for anybody's loop whose latents go through a sampler."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 
 from latent_plugins.samplers.keys import latent_keys
 from latent_plugins.truncation import by_truncation
 
+if TYPE_CHECKING:
+    from latent_plugins.samplers.base import Sampler
+
 SIZES = ("z_dim", "c_dim", "w_dim", "num_ws", "img_resolution", "img_channels")
 MADE_OF = ("init_args", "init_kwargs")  # what official code builds another network of the same kind from
 
 
-def attach(generator, sampler):
+def attach(generator: torch.nn.Module, sampler: Sampler) -> AttachedGenerator:
     """A module with the official interface, G(z, c, …), G.mapping(z, c, …), G.synthesis(ws, …), that samples better.
 
     generator: one of this package's Generators, or a network that somebody else's checkout loaded: a module with z_dim,

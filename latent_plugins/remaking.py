@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from dnnlib_compat.download import needs_download
+from dnnlib_compat.errors import quoted, reason, shown, what
 from dnnlib_compat.loader import load_network
+from dnnlib_compat.pretrained import catalogue, detectors
 from latent_plugins.atlas.settings import one_hot
 from latent_plugins.files.sample_records import checked
 from latent_plugins.importance.weights import rho_from_json
@@ -19,10 +24,26 @@ from latent_plugins.samplers.options import options_of
 from latent_plugins.samplers.recipe import Recipe
 from latent_plugins.watching import SILENT
 
-OWN = ("file", "seed", "row", "candidate", "log_volume", "draw", "ess")  # differ from line to line, or follow
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    import numpy as np
+    import torch
+
+    from latent_plugins.watching import Watch
+
+# What differs from line to line, or follows.
+OWN = ("file", "seed", "row", "candidate", "log_volume", "jacobian_norm", "weight", "draw", "ess")
 
 
-def remake(lines, *, device="cpu", allow_code=False, watch=SILENT):
+def remake(
+    lines: Iterable[dict[str, Any]],
+    *,
+    device: str | torch.device = "cpu",
+    allow_code: bool = False,
+    watch: Watch = SILENT,
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """Yield (line, image uint8 [H, W, C]) for records of samples.jsonl: those images again.
 
     lines: dicts as `sample_records.read_lines` gives them; those that differ in their seed alone are made together.
@@ -31,8 +52,9 @@ def remake(lines, *, device="cpu", allow_code=False, watch=SILENT):
     line), not on which these are. allow_code: for networks that are FILE.py:function, or need it; device: where the
     first run was.
 
-    Raises ValueError for a line from which something is missing, and whatever opening its network, atlas or weights
-    raises.
+    Raises ValueError for a line from which something is missing or that is damaged, with the name of its image, as also
+    where its network, atlas or weights cannot be had. A line may be anybody's: an address in it is not followed unless
+    its file was fetched before.
 
     >>> line = dict(file="seed0005.png", network="mnist32", sampler="prior", seed=5)
     >>> [(_, image)] = remake([dict(line, trunc=1, noise_mode="const", batch=16)])
@@ -45,8 +67,35 @@ def remake(lines, *, device="cpu", allow_code=False, watch=SILENT):
         shared = {name: value for name, value in line.items() if name not in OWN}
         groups.setdefault(json.dumps(shared, sort_keys=True), []).append(line)
     for group in groups.values():
-        make = makers.projected if "projected_w" in group[0] else makers.drawn
-        yield from zip(group, make(group))
+        with of_record(group[0]):
+            check_addresses(group[0])
+            yield from zip(group, makers.projected(group) if "projected_w" in group[0] else makers.drawn(group))
+
+
+@contextlib.contextmanager
+def of_record(line):
+    """Name the image of a record in whatever goes wrong with it, as a ValueError; errors of memory are left alone."""
+    where = f"the record of {quoted(line['file'])}"
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    except OSError as error:
+        file = "" if error.filename is None else f"{shown(error.filename)}: "
+        raise ValueError(f"{where}: {file}{reason(error)}") from error
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{where}: damaged ({what(error)})") from error
+
+
+def check_addresses(line):
+    """Raise ValueError for addresses in a record that somebody would have to be asked for."""
+    for name, known in (("network", catalogue()), ("detector", detectors())):
+        source = line.get(name, "")
+        if source not in known and needs_download(source):
+            raise ValueError(
+                f"its {name} is {quoted(source)}, which is not on this machine and is not followed unasked: if you "
+                f"trust it, fetch it first, as `describe ADDRESS` does"
+            )
 
 
 class Makers:
@@ -72,9 +121,11 @@ class Makers:
         """Images [H, W, C] of lines whose styles come from a file."""
         first = lines[0]
         generator = self.network(first)
-        styles = projected_styles(first["projected_w"], generator)[[line["row"] for line in lines]]
+        styles, rows = projected_styles(first["projected_w"], generator), [line["row"] for line in lines]
+        if max(rows) >= len(styles):
+            raise ValueError(f"its row is {max(rows)}, but {first['projected_w']} has {len(styles)} styles")
         apply_transform(generator, transform_of(first))
-        return rendered(generator, styles, first["noise_mode"])
+        return rendered(generator, styles[rows], first["noise_mode"])
 
     def drawn(self, lines):
         """Images [H, W, C] of lines whose latents a sampler drew."""

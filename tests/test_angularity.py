@@ -10,10 +10,11 @@ from helpers.maps import FunctionMap
 from helpers.pwa_networks import convolutional_network, corner_network, flat_network, one_hidden_layer, random_network
 from torch import nn
 
-from latent_plugins.geometry.angularity import partition_angles, path_angles, projection_distance
+from latent_plugins.geometry.angularity import partition_angles, path_angles
 from latent_plugins.geometry.crossings import BentMap, GreatCircle, Line, crossings, path_between
 from latent_plugins.geometry.partition import Slice, exact_partition
 from latent_plugins.geometry.piecewise import activation_code
+from latent_plugins.geometry.subspaces import subspace_angles
 from latent_plugins.spaces import get_space, to_sphere
 
 SQUARE = Slice(np.zeros(2), np.eye(2), -1.0, 1.0)
@@ -39,29 +40,29 @@ def published(a, b):
 def test_the_distance_of_projections_is_the_published_one(n_out, n_in):
     a, b = normal(6, n_out, n_in), normal(6, n_out, n_in, seed=1)
     expected = [published(*pair) for pair in zip(a, b)]
-    np.testing.assert_allclose(projection_distance(a, b).numpy(), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(subspace_angles(a, b).sin().numpy(), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-12, 1e-6, 0.3, math.pi / 2])
-def test_the_distance_is_the_sine_of_the_angle(angle):
+def test_small_and_large_angles_are_accurate(angle):
     """Lines in the plane at this angle, and planes in space that share an axis."""
     line = torch.tensor([[[math.cos(angle)], [math.sin(angle)], [0.0]]], dtype=torch.float64)
     axis = torch.eye(3, dtype=torch.float64)[None, :, 2:]
     flat = torch.eye(3, dtype=torch.float64)[None, :, :1]
-    assert projection_distance(flat, line).item() == pytest.approx(math.sin(angle), rel=1e-9, abs=1e-16)
+    assert subspace_angles(flat, line).item() == pytest.approx(angle, rel=1e-9, abs=1e-16)
     planes = torch.cat([flat, axis], dim=2), torch.cat([3 * line + axis, axis], dim=2)
-    assert projection_distance(*planes).item() == pytest.approx(math.sin(angle), abs=1e-15)
+    assert subspace_angles(*planes).item() == pytest.approx(angle, abs=1e-15)
 
 
 def test_spans_of_other_dimensions_are_at_a_right_angle():
     plane, line = torch.eye(3, 2)[None], torch.tensor([[[1.0, 2], [0, 0], [0, 0]]])
-    assert projection_distance(plane, line).tolist() == projection_distance(line, plane).tolist() == [1]
-    assert projection_distance(line, 2 * line.flip(2)).item() == pytest.approx(0, abs=1e-7)
+    assert subspace_angles(plane, line).tolist() == subspace_angles(line, plane).tolist() == [math.pi / 2]
+    assert subspace_angles(line, 2 * line.flip(2)).item() == pytest.approx(0, abs=1e-15)
     zeros = torch.zeros(1, 3, 2)
-    assert projection_distance(zeros, zeros).item() == 0 and projection_distance(zeros, line).item() == 1
-    assert projection_distance(torch.full((1, 3, 2), torch.nan), plane).isnan().all()
-    with pytest.raises(ValueError, match="slopes must be"):
-        projection_distance(plane, torch.zeros(1, 4, 2))
+    assert subspace_angles(zeros, zeros).item() == 0 and subspace_angles(zeros, line).item() == math.pi / 2
+    assert subspace_angles(torch.full((1, 3, 2), torch.nan), plane).isnan().all()
+    with pytest.raises(ValueError, match="matrices must be"):
+        subspace_angles(plane, torch.zeros(1, 4, 2))
 
 
 def test_adjacent_regions_of_the_corner_by_hand():
@@ -81,7 +82,7 @@ def test_adjacent_regions_of_the_corner_by_hand():
 def test_pieces_that_lose_dimensions():
     """(z₀⁺, z₁⁺): a plane next to two lines, both next to a point."""
     found = partition_angles(exact_partition(flat_network(), SQUARE))
-    assert found.sine.tolist() == [1] * 4 and found.hamming.tolist() == [1] * 4
+    assert found.angle.tolist() == [math.pi / 2] * 4 and found.hamming.tolist() == [1] * 4
     assert sorted(sorted(ranks) for ranks in found.ranks.tolist()) == [[0, 1], [0, 1], [1, 2], [1, 2]]
 
 
@@ -184,8 +185,9 @@ def test_several_units_on_one_border_are_one_crossing():
     assert [found.before[0].tolist(), found.after[0].tolist()] == [[[0, 1, 0]], [[1, 0, 1]]]
     # A path along a border, and one that starts on it.
     assert crossings(BentMap(flat_network()), Line(torch.tensor([0.0, 0.5]), torch.tensor([0.0, 2.0]))) == []
-    (start,) = crossings(BentMap(flat_network()), Line(torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.5])))
-    assert start.t == pytest.approx(0, abs=1e-14) and start.hamming == 1
+    assert crossings(BentMap(flat_network()), Line(torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.5]))) == []
+    (second,) = crossings(BentMap(flat_network()), Line(torch.tensor([0.0, 0.5]), torch.tensor([1.0, -0.5])))
+    assert second.t == 0.5 and [states.tolist() for states in second.before] == [[[1, 1]]]
 
 
 def test_the_number_of_crossings_can_be_bounded():

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -61,6 +62,26 @@ def test_importing_the_package_imports_no_torch():
 def test_types_are_shipped():
     for package in ("latent_plugins", "dnnlib_compat"):
         assert (ROOT / package / "py.typed").exists()
+
+
+@pytest.mark.parametrize("name", lp.PUBLIC)
+def test_public_names_are_annotated(name):
+    found = getattr(lp, name)
+    functions = [found] if not inspect.isclass(found) else [found.__init__]
+    if inspect.isclass(found):
+        own = (value for key, value in vars(found).items() if not key.startswith("_"))
+        functions += [f for f in map(unwrapped, own) if inspect.isfunction(f)]
+    for function in functions:
+        if function is object.__init__:
+            continue
+        for parameter in inspect.signature(function).parameters.values():
+            assert parameter.name == "self" or parameter.annotation is not parameter.empty, (function, parameter)
+        assert function.__name__ == "__init__" or "return" in function.__annotations__, function
+
+
+def unwrapped(value):
+    """The function of a method, property, class or static method."""
+    return value.fget if isinstance(value, property) else getattr(value, "__func__", value)
 
 
 def test_former_import_paths_and_the_functions_of_the_same_name():

@@ -95,7 +95,7 @@ GEN_CASES = [
     ("--network=", "Invalid value for '--network': it is empty"),
     ("--rotate=nan", "rotate must be a finite number, not nan"),
     ("--seeds=0-8000000,0-8000000,0-8000000", "more than ten million numbers"),
-    ("--projected-w=w.npz --sampler=magnet", "--projected-w has styles of its own; leave out --sampler"),
+    ("--projected-w=good.pkl --sampler=magnet", "--projected-w has styles of its own; leave out --sampler"),
     ("--network=conditional.pkl --class=x", "'x' is no number, and this network's 3 classes have no names"),
     # numbers
     ("--seeds=5-1", "the range 5-1 runs backwards; write 1-5"),
@@ -133,7 +133,7 @@ GEN_CASES = [
     ("--sampler=magnet --rho=0.5", "--rho has no effect with --sampler=magnet"),
     ("--sampler=magnet --atlas=atlas --candidates=7", "--candidates has no effect with --atlas"),
     ("--network=good.pkl --sampler=magnet --atlas=atlas --space=pixel", "an atlas of the space z:w, not z:pixel"),
-    ("--network=good.pkl --sampler=magnet --atlas=nowhere", "no atlas"),
+    ("--network=good.pkl --sampler=magnet --atlas=nowhere", "nowhere: no such file or folder"),
     ("--network=good.pkl --sampler=magnet --atlas=other_atlas", "an atlas of another network"),
     ("--network=good.pkl --sampler=magnet --atlas=conditional_atlas", "an atlas of another network"),
     ("--network=conditional.pkl --class=1 --sampler=magnet --atlas=conditional_atlas", "no class 1; its classes: 0"),

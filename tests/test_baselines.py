@@ -87,7 +87,7 @@ def test_a_shifted_rejection_follows_its_own_density():
     sampler = DRSSampler(PlaneGenerator(), log_ratio, percentile=80.0)
     x = np.linspace(-8, 8, 20_001)
     scores = math.log(2) + scipy.stats.norm.logcdf(SKEW * x)
-    chance = torch.sigmoid(sampler._logits(torch.from_numpy(scores))).numpy()
+    chance = torch.sigmoid(sampler.logits(torch.from_numpy(scores))).numpy()
     cdf = np.cumsum(scipy.stats.norm.pdf(x) * chance)
     z = sampler.sample(N, torch.Generator().manual_seed(0)).z
     assert scipy.stats.kstest(z[:, 0].numpy(), lambda t: np.interp(t, x, cdf / cdf[-1])).pvalue > LEVEL

@@ -100,11 +100,14 @@ def test_one_pass_serves_all_metrics_and_each_figure_is_that_of_a_run_of_its_own
         "is80",
         "emd50",
         "fid_unbiased80",
+        "f1_80_full",
+        "hausdorff50",
     ]
     together = {line["metric"]: line["results"] for line in lines(*world, f"--metrics={','.join(names)}")}
     assert len(passes) == 1 and list(together) == names
     assert set(together["pr1k3_full"]) == {"pr1k3_full_precision", "pr1k3_full_recall"}
     assert set(together["pr_exact80_full"]) == {"pr_exact80_full_precision", "pr_exact80_full_recall"}
+    assert set(together["f1_80_full"]) == {"f1_80_full"} and together["hausdorff50"]["hausdorff50"] > 0
     assert set(together["dc1k5_full"]) == {"dc1k5_full_density", "dc1k5_full_coverage"}
     assert set(together["is80"]) == {"is80_mean", "is80_std"}
     for name in names:
@@ -241,14 +244,14 @@ def test_a_sweep_gives_a_line_a_setting_and_opens_everything_once(own_cache, wor
     built, computed = [], []
     from latent_plugins.atlas import together as atlases
 
-    build, dataset = atlases.build_together, real_module.RealImages._compute
+    build, dataset = atlases.build_together, real_module.RealImages.compute
     monkeypatch.setattr(atlases, "build_together", lambda *a: built.append(1) or build(*a))
 
     def compute(self, requests, *rest):
         computed.extend(requests)
         return dataset(self, requests, *rest)
 
-    monkeypatch.setattr(real_module.RealImages, "_compute", compute)
+    monkeypatch.setattr(real_module.RealImages, "compute", compute)
     found = lines(
         *world, "--metrics=fid50_full", "--sampler=polarity", "--rho=-1,0,1", "--trunc=0.5,1", "--candidates=300"
     )
@@ -297,6 +300,11 @@ def test_repeats_give_an_interval_around_their_mean(world):
     half = 3.182446 * np.std(values, ddof=1) / 2  # Student's t with 3 degrees of freedom
     assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), rel=1e-5)
     assert mean_and_interval([1, 1, 1]) == (1, [1, 1])
+    *_, wider = lines(*world, "--metrics=fid50_full", "--repeats=4", "--seed=10", "--confidence=0.97")
+    half = 3.896046 * np.std(values, ddof=1) / 2
+    assert wider["interval97"]["fid50_full"][1] == pytest.approx(np.mean(values) + half, rel=1e-5)
+    assert "interval95" not in wider
+    assert "--confidence is of the intervals" in run(*world, "--metrics=fid50_full", "--confidence=0.9", fails=True)
 
 
 def test_repeats_on_one_atlas_say_what_their_interval_leaves_out(world):
@@ -312,7 +320,7 @@ def test_repeats_on_one_atlas_say_what_their_interval_leaves_out(world):
     for options, message in (
         (["--sampler=prior", "--repeats=2"], "--fresh-atlas is for --repeats of a sampler with an atlas"),
         (["--sampler=magnet"], "--fresh-atlas is for --repeats of a sampler with an atlas"),
-        (["--sampler=magnet", "--repeats=2", "--atlas=some"], "leave --atlas out"),
+        (["--sampler=magnet", "--repeats=2", "--atlas=."], "leave --atlas out"),
     ):
         assert message in run(*world, "--metrics=fid50_full", *options, "--fresh-atlas", fails=True)
 
@@ -388,7 +396,7 @@ def test_statistics_are_kept_by_content_not_by_path(own_cache, world, tmp_path, 
     copy = tmp_path / "elsewhere" / "real.zip"
     copy.parent.mkdir()
     copy.write_bytes((tmp_path / "real.zip").read_bytes())
-    monkeypatch.setattr(RealImages, "_compute", lambda self, requests, *rest: pytest.fail("read") if requests else 0)
+    monkeypatch.setattr(RealImages, "compute", lambda self, requests, *rest: pytest.fail("read") if requests else 0)
     again = lines(world[0], f"--data={copy}", world[2], "--metrics=fid50_full,pr1k3_full")
     assert [line["results"] for line in again] == [line["results"] for line in first]
     monkeypatch.undo()
@@ -459,6 +467,7 @@ def test_bad_input_gets_one_line(world, tmp_path):
         ): "images are 32x32, the network makes 16x16",
         (network, f"--data={colour}", detector, "--metrics=fid50_full"): "images are RGB, the network makes grayscale",
         (network, f"--data={few}", detector, "--metrics=pr1k3_full"): "needs at least 4 real and 4 generated images",
+        (network, f"--data={few}", detector, "--metrics=pr1k3_full", "--seed=1"): "real images: few",
         (network, f"--data={few}", detector, "--metrics=fid50_full"): "3 real images give 32 features a singular cov",
         (network, data, detector, "--metrics=fid20_full"): "20 generated images give 32 features a singular cov",
         (network, f"--data={few}", detector, "--metrics=emd50"): "pairs 50 images with as many real ones; there are 3",
@@ -474,7 +483,7 @@ def test_bad_input_gets_one_line(world, tmp_path):
         (network, data, detector, "--metrics=fid50_full", "--sampler=polarity"): "polarity needs --rho",
         (network, data, detector, "--metrics=fid50_full", "--rho=a,b"): "'a,b' is not a list of numbers",
         (network, data, detector, "--metrics=is5"): "has 10 splits, so it needs 10 images",
-        (network, data, detector, "--metrics=is50", "--lpips-heads=x"): "no effect without a path length metric",
+        (network, data, detector, "--metrics=is50", f"--lpips-heads={text}"): "no effect without a path length metric",
         (
             network,
             data,

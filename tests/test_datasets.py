@@ -641,6 +641,17 @@ def test_links_to_folders_are_followed(tmp_path):
     assert np.array_equal(data.image(3), data.image(0))
 
 
+def test_links_to_each_other_do_not_multiply(tmp_path):
+    """Nine folders with links to all others have a million paths, and none of them leads back to where it is."""
+    write(tmp_path / "set", some())
+    for i in range(9):
+        (tmp_path / "set" / f"d{i}").mkdir()
+        for k in set(range(9)) - {i}:
+            (tmp_path / "set" / f"d{i}" / f"to{k}").symlink_to(tmp_path / "set" / f"d{k}", target_is_directory=True)
+    with pytest.raises(DatasetError, match=f"{tmp_path / 'set'}: its links lead to the same folders more than 1000"):
+        ImageDataset(tmp_path / "set")
+
+
 def test_links_that_go_round_are_told_and_end(tmp_path):
     write(tmp_path / "set", {"a/0.png": GOOD})
     (tmp_path / "set" / "a" / "up").symlink_to(tmp_path / "set", target_is_directory=True)

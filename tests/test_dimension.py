@@ -9,7 +9,7 @@ from helpers.maps import FunctionMap
 from helpers.pwa_networks import convolutional_network, flat_network, one_hidden_layer
 
 from dnnlib_compat.loader import load_network
-from latent_plugins.geometry.dimension import TOLERANCE, intrinsic_dimension, knee, layer_rank_bound, rank_bound
+from latent_plugins.geometry.dimension import TOLERANCE, intrinsic_dimension, knee, rank_bound, region_bounds
 from latent_plugins.geometry.dropout import (
     KINDS,
     WIDTHS,
@@ -81,7 +81,7 @@ def test_chunks_change_nothing():
 def test_no_region_exceeds_the_bound():
     for seed, widths in enumerate([(8, 20, 20, 30), (8, 20, 5, 30), (8, 3, 20, 30), (8, 20, 20, 4)]):
         network = mlp(*widths, seed=seed)
-        bound = layer_rank_bound(network)
+        bound = rank_bound(network)
         assert bound == min(widths)
         dimensions = intrinsic_dimension(as_map(network), torch.randn(200, 8, generator=seeded()))
         assert dimensions.max() <= bound and dimensions.max() > 0
@@ -91,30 +91,30 @@ def test_the_bound_sees_ranks_below_the_widths():
     network = mlp(6, 10, 12)
     network[0].weight.copy_(matrix_with([2.0, 1.0], 10, 6))
     nested = torch.nn.Sequential(network, torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(12, 20)))
-    assert layer_rank_bound(network) == layer_rank_bound(nested) == 2
+    assert rank_bound(network) == rank_bound(nested) == 2
     network[0].weight.zero_()
-    assert layer_rank_bound(network) == 0
+    assert rank_bound(network) == 0
 
 
 def test_proposition_1_by_hand():
     """Quadrants of z ↦ (z₀⁺, z₁⁺); then a second layer that looks at z₁ alone: rank 1 on either side, product 0."""
     z = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
-    assert rank_bound(flat_network(), z).tolist() == [2, 1, 1, 0]
+    assert region_bounds(flat_network(), z).tolist() == [2, 1, 1, 0]
     unit = [[1.0, 0.0], [0.0, 1.0]]
     network = one_hidden_layer(unit, [0.0, 0.0], [[0.0, 1.0]], [0.0])
-    assert rank_bound(network, z).tolist() == [1, 1, 1, 0]
+    assert region_bounds(network, z).tolist() == [1, 1, 1, 0]
     assert intrinsic_dimension(FunctionMap(network, 2, 1), z).tolist() == [1, 0, 1, 0]
     leaky = one_hidden_layer(unit, [0.0, 0.0], unit, [0.0, 0.0], torch.nn.LeakyReLU(0.1))
-    assert rank_bound(leaky, z).tolist() == [2] * 4
+    assert region_bounds(leaky, z).tolist() == [2] * 4
     alone = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Flatten())
-    assert rank_bound(alone, z).tolist() == [2, 1, 1, 0]
+    assert region_bounds(alone, z).tolist() == [2, 1, 1, 0]
 
 
 def test_proposition_1_in_the_regions_of_a_narrow_network():
     """Layers of rank 6 throughout, but 6 ReLUs are seldom on at once; the published bound from NumPy's ranks."""
     network, z = mlp(6, 6, 6, 10), torch.randn(400, 6, generator=seeded())
-    bound, dimension = rank_bound(network, z), intrinsic_dimension(as_map(network), z)
-    assert layer_rank_bound(network) == 6
+    bound, dimension = region_bounds(network, z), intrinsic_dimension(as_map(network), z)
+    assert rank_bound(network) == 6
     assert 2.6 < bound.double().mean() < 2.8 and bound.max() == 4
     assert (bound >= dimension).all() and dimension.double().mean() > 2.6
     for row, found in zip(z[:60], bound[:60]):
@@ -130,20 +130,20 @@ def test_proposition_1_in_the_regions_of_a_narrow_network():
 def test_proposition_1_of_convolutions_and_clamps():
     network, z = convolutional_network(), 2 * torch.randn(40, 2, generator=seeded(), dtype=torch.float64)
     found = intrinsic_dimension(FunctionMap(lambda x: network(x).flatten(1), 2, 32), z)
-    assert (rank_bound(network, z) >= found).all()
+    assert (region_bounds(network, z) >= found).all()
     clamp = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU6()).double().requires_grad_(False)
     clamp[0].weight.copy_(torch.eye(2))
     clamp[0].bias.zero_()
     corners = torch.tensor([[1.0, 1], [7, 1], [7, -1]], dtype=torch.float64)
-    assert rank_bound(clamp, corners).tolist() == [2, 1, 0]
+    assert region_bounds(clamp, corners).tolist() == [2, 1, 0]
 
 
 @pytest.mark.parametrize("layer", [torch.nn.Conv2d(1, 1, 1), torch.nn.Softmax(dim=1), torch.nn.BatchNorm1d(4)])
 def test_layers_without_a_known_rank_are_refused(layer):
     with pytest.raises(ValueError, match=type(layer).__name__):
-        layer_rank_bound(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))
+        rank_bound(torch.nn.Sequential(torch.nn.Linear(4, 4), layer))
     with pytest.raises(ValueError, match="no Linear layer"):
-        layer_rank_bound(torch.nn.Sequential(torch.nn.ReLU()))
+        rank_bound(torch.nn.Sequential(torch.nn.ReLU()))
 
 
 @pytest.mark.parametrize("kind", ["dropout", "dropconnect"])
@@ -178,7 +178,7 @@ def test_dropout_lowers_the_dimension():
     for kind in ("dropout", "dropconnect"):
         noisy = dropped(network, 0.5, seeded(1), kind)
         found = intrinsic_dimension(as_map(noisy), x)
-        assert (found <= layer_rank_bound(noisy)).all()
+        assert (found <= rank_bound(noisy)).all()
         if kind == "dropout":  # the units that stay are the same, some are silent: rank can only fall
             assert (found <= whole).all() and found.float().mean() < 0.7 * whole.float().mean()
     silent = dropped(network, 0.0, seeded(1))
@@ -297,10 +297,10 @@ def test_bad_input():
     for wrong in (torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh()), torch.nn.Sequential(torch.nn.ReLU())):
         with pytest.raises(ValueError, match="Linear"):
             noisy_dimensions(wrong, 0.5, seeded())
-    with pytest.raises(ValueError, match="not one of the layers whose regions are known"):
-        rank_bound(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Tanh()), x)
+    with pytest.raises(ValueError, match="not GRU"):
+        region_bounds(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.GRU(3, 3)), x)
     with pytest.raises(ValueError, match="does not take latents of 4"):
-        rank_bound(mlp(3, 4, 5), torch.zeros(2, 4))
+        region_bounds(mlp(3, 4, 5), torch.zeros(2, 4))
     for spectra in (torch.ones(3), torch.ones(2, 2)):
         with pytest.raises(ValueError, match="at least 3"):
             knee(spectra)

@@ -238,6 +238,6 @@ def test_a_sampler_s_scores_do_not_depend_on_the_batch():
     critic = StyleGAN2Discriminator(0, size, channels, channel_base=64, channel_max=8).requires_grad_(False)
     sampler = SIRSampler(generator, critic, proposals=5)
     z = generator.sample_prior(7, torch.Generator().manual_seed(0))
-    together = sampler._score(z)
-    assert torch.allclose(torch.cat([sampler._score(each) for each in z.split(1)]), together, rtol=1e-5, atol=1e-5)
+    together = sampler.score(z)
+    assert torch.allclose(torch.cat([sampler.score(each) for each in z.split(1)]), together, rtol=1e-5, atol=1e-5)
     assert len(together.unique()) == 7

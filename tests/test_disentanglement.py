@@ -82,7 +82,7 @@ def test_disentanglement_of_affine_maps():
     # All columns parallel: cosines 1, and ‖Q − I‖_F = √(n (n − 1)).
     found = disentanglement(affine_map(torch.ones(6, 4)), torch.zeros(2, 4))
     assert found.cosine_mean == pytest.approx(1) and found.distance_mean == pytest.approx(math.sqrt(12))
-    assert found.sum_max == pytest.approx(6) and found.spectral_mean == pytest.approx(3)
+    assert found.pair_sum_max == pytest.approx(6) and found.spectral_mean == pytest.approx(3)
 
 
 def test_the_figures_of_table_1_by_hand():
@@ -93,7 +93,7 @@ def test_the_figures_of_table_1_by_hand():
     """
     matrix = torch.tensor([[1.0, -3, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
     found = disentanglement(affine_map(matrix), torch.zeros(2, 4))
-    assert found.sum_mean == pytest.approx(1 + math.sqrt(2)) == found.sum_max
+    assert found.pair_sum_mean == pytest.approx(1 + math.sqrt(2)) == found.pair_sum_max
     assert found.spectral_mean == pytest.approx((1 + math.sqrt(5)) / 2)
     assert found.distance_mean == pytest.approx(2)
     wide = affine_map(normal(9, 5).float())
@@ -108,7 +108,7 @@ def test_a_column_of_table_1_is_over_networks():
         for columns in ([[1.0, 0.0], [0.5, math.sqrt(0.75)]], [[1.0, 0.0], [0.0, 2.0]])
     ]
     table = over_networks(found)
-    for name in ("cosine_mean", "sum_max", "spectral_mean", "spectral_max"):
+    for name in ("cosine_mean", "pair_sum_max", "spectral_mean", "spectral_max"):
         assert table[name] == pytest.approx((0.25, math.sqrt(0.125)), abs=1e-6)
     assert table["distance_mean"][0] == pytest.approx(math.sqrt(0.5) / 2)
     with pytest.raises(ValueError, match="at least 2"):
@@ -344,3 +344,18 @@ def test_bad_input_to_angularity():
     for distance, domain in ((0, "gaussian"), (-1, "sphere"), (5.5, "sphere"), (float("nan"), "gaussian")):
         with pytest.raises(ValueError, match="distance must lie"):
             neighbour_pairs(x + 1, distance, seeded(), domain)
+
+
+def test_norms_and_sums_by_hand():
+    """Columns at 60 degrees to each other in a plane, and the norms of a random matrix by numpy."""
+    turned = torch.tensor([[1.0, 0.5], [0.0, 3**0.5 / 2]])
+    found = disentanglement(FunctionMap(lambda x: x @ turned.T, 2, 2), torch.randn(3, 2))
+    assert found.spectral_mean == pytest.approx(0.5, abs=1e-6) and found.pair_sum_max == pytest.approx(0.5, abs=1e-6)
+    assert found.distance_mean == pytest.approx(0.5 * 2**0.5, abs=1e-6)
+    matrix = torch.randn(9, 5, generator=torch.Generator().manual_seed(0))
+    found = disentanglement(FunctionMap(lambda x: x @ matrix.T, 5, 9), torch.randn(2, 5))
+    columns = (matrix / matrix.norm(dim=0)).double().numpy()
+    off = np.abs(columns.T @ columns) - np.eye(5)
+    assert found.spectral_max == pytest.approx(np.linalg.norm(off, 2), rel=1e-5)
+    assert found.distance_max == pytest.approx(np.linalg.norm(off), rel=1e-5)
+    assert found.pair_sum_mean == pytest.approx(np.triu(off, 1).sum(), rel=1e-5)

@@ -125,3 +125,9 @@ def test_files_of_the_working_folder_are_not_taken_for_the_package(tmp_path):
     assert sorted(path.name for path in (folder / "first").iterdir()) == sorted(
         path.name for path in (folder / "second").iterdir()
     )
+
+
+def test_more_processes_than_cores_are_refused_before_any_starts(tmp_path, options):
+    code, lines, error = execute(tmp_path, "-m", "cli.calc_metrics", *options, "--metrics=fid30", "--gpus=1000")
+    assert code == 1 and not lines and error.startswith("Error: --gpus=1000, but on this machine")
+    assert len(error.strip().splitlines()) == 1

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conftest import ROOT
 
 COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
-COMMANDS += ["polarity_strip", "train_weights", "remake"]
+COMMANDS += ["polarity_strip", "train_weights", "train_critic", "remake"]
 PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # What shortens a command that runs on the embedded network.
 SHORT = {
@@ -24,7 +24,8 @@ SHORT = {
     "describe": [],
 }
 CANDIDATES = ("--sampler=magnet", "--sampler=polarity", "+polarity", "sweep", "modes", "polarity_strip")
-SLOW = ("--sampler=pcn", "--sampler=smc", "--space=pixel", "sweep", "calc_metrics")  # half a minute and more, each
+# Half a minute and more, each.
+SLOW = ("--sampler=pcn", "--sampler=smc", "--space=pixel", "sweep", "calc_metrics", "--classes-latents")
 
 
 def shown():
@@ -36,8 +37,8 @@ def shown():
                     words = part.split("  #")[0].strip()
                     if words.split(" ")[0] in COMMANDS:
                         yield page, words
-                    elif " -m cli." in words:
-                        yield page, words.split(" -m cli.")[1]
+                    elif " --no-python " in words:
+                        yield page, words.split(" --no-python ")[1]
             for words in re.findall(rf"`((?:{'|'.join(COMMANDS)}) [^`]*)`", line):
                 if "NAME" not in words and "…" not in words:
                     yield page, words
@@ -54,12 +55,36 @@ def test_pages_show_commands():
     assert len(LINES) > 40 and {line.split()[0] for _, line in LINES} >= set(COMMANDS) - {"describe"}
 
 
+def named_files(arguments):
+    """The files that arguments name, which must be there for a command to be taken."""
+    values = (each.partition("=")[2] if each.startswith("--") else each for each in arguments)
+    kinds = re.compile(r"[\w./-]+\.(pkl|pth?|npz|zip|json|jsonl|py|safetensors)")
+    named = [each.partition("=")[2] for each in arguments if each.startswith(("--atlas=", "--projected-w="))]
+    return [each for each in values if kinds.fullmatch(each)] + named
+
+
+def test_shown_commands_are_set_apart():
+    """A line that begins with a command would run on in the paragraph: it is indented, as code."""
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+        bare = re.findall(rf"^(?:{'|'.join(COMMANDS)}) --.*", text, re.MULTILINE)
+        assert not bare, (page, bare)
+
+
 @pytest.mark.parametrize("page, line", LINES)
-def test_commands_of_the_pages_are_taken(page, line):
-    name, *arguments = shlex.split(line)
+def test_commands_of_the_pages_are_taken(page, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The file of this name comes with another package, which need not be installed.
+    name, *arguments = shlex.split(line.replace("--network=dcgan-faces", "--network=faces.pth"))
+    for each in named_files(arguments):
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / each).touch()
+    for each in ("a", "samples.jsonl"):
+        (tmp_path / each).touch()
     command = main_of(name)
-    needed = {"build_atlas": ["--outdir=a"], "sweep": ["--outdir=a"], "modes": ["--outdir=a"],
-              "inspect_geometry": ["--outdir=a"], "train_weights": ["--data=a", "--outdir=a"],
+    needed = {"build_atlas": ["--outdir=b"], "sweep": ["--outdir=b"], "modes": ["--outdir=b"],
+              "inspect_geometry": ["--outdir=b"], "train_weights": ["--data=a", "--outdir=b"],
+              "train_critic": ["--data=a", "--outdir=b"],
               "remake": ["samples.jsonl"], "convert": ["a", "b"]}  # fmt: skip
     given = [] if any(each.startswith("--outdir") for each in arguments) else needed.get(name, [])
     if name in ("remake", "convert") and not all(each.startswith("--") for each in arguments):

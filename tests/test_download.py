@@ -345,6 +345,18 @@ def test_earlier_file_survives_a_failed_replacement(serve, cache):
     assert get(server.url, cache, sha256=SHA256) == path and path.read_bytes() == BODY
 
 
+def test_a_redirect_to_no_address_is_one_clear_line(serve, cache):
+    server = serve(lambda handler: handler.answer(302, Location="http://[::1"))
+    assert failure(server.url, cache).startswith(f"{server.url}: cannot be requested")
+
+
+def test_text_about_the_next_attempt_reaches_no_terminal_raw(tmp_path, capsys):
+    with pytest.raises(DownloadError):
+        open_url("http://127.0.0.1:9/a\nb\x1b[31m", cache_dir=tmp_path, attempts=2, sleep=lambda seconds: None)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1 and "/a b\\x1b[31m: no connection" in told[0]
+
+
 def test_endless_redirects_are_one_clear_line(serve, cache):
     server = serve(lambda handler: handler.answer(302, Location=handler.path))
     assert "redirects" in failure(server.url, cache)
@@ -384,11 +396,11 @@ def test_lock_that_was_waited_for_is_the_lock_of_the_present_file(tmp_path):
     path, waits, found = tmp_path / "net.part", threading.Event(), []
 
     def second():
-        with download._part_file(path, waits.set):
+        with download.part_file(path, waits.set):
             found.append(path.exists())
 
     waiter = threading.Thread(target=second)
-    with download._part_file(path, waits.set):
+    with download.part_file(path, waits.set):
         waiter.start()
         assert waits.wait(20)
     waiter.join()  # the first left an empty part, which was removed while the second waited for it

@@ -18,7 +18,8 @@ from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.filtered import Filter, FilterSampler
 from latent_plugins.samplers.jbt import JBTFilter, JBTSampler, exact_norms, finite_norms, row_cost
 from latent_plugins.samplers.mixture import MixtureSampler
-from latent_plugins.samplers.simplicial import SimplicialSampler, acceptance_rate
+from latent_plugins.samplers.simplex import acceptance_rate
+from latent_plugins.samplers.simplicial import SimplicialSampler
 from latent_plugins.samplers.simplicial_filter import SimplicialFilter
 from latent_plugins.samplers.weight_filter import WeightFilter
 from latent_plugins.spaces import get_space
@@ -395,6 +396,23 @@ def test_norms_that_are_not_finite_are_rejected(tiny):
     assert torch.equal(accepted, z[:, 0] <= 0)
     with pytest.raises(ValueError, match="of 1000 Jacobian norms are not finite"):
         Broken(get_space(tiny, "pixel"), 0.9).accept(z, torch.zeros(50, 0), None)
+
+
+@pytest.mark.parametrize("base", ["prior", "order"])
+@pytest.mark.parametrize("how", ["draw", "sample"])
+def test_norms_come_along_with_what_they_let_pass(tiny, atlas, how, base):
+    """Also behind another filter, and of a base that is gone through in its order."""
+    order = create_sampler("polarity", tiny, atlas=atlas, rho=0.1, without_replacement=True)
+    jbt = JBTFilter(get_space(tiny, "pixel"), 0.6, norm_draws=3, calibration=50)
+    found = latents(how, FilterSampler(tiny, order if base == "order" else None, [positive(), jbt]), 20)
+    expected = torch.cat([jbt.norms(z, torch.zeros(0)) for z in found.z.split(1)]).numpy()
+    np.testing.assert_allclose(found.jacobian_norm, expected, rtol=ROUNDING[finite_norms])
+    assert (found.jacobian_norm <= jbt.threshold(torch.zeros(0)) * (1 + ROUNDING[finite_norms])).all()
+    mixed = latents(how, MixtureSampler(FilterSampler(tiny, filters=[jbt]), create_sampler("prior", tiny), 0.5), 20)
+    assert 0 < np.isfinite(mixed.jacobian_norm).sum() < 20
+    assert latents(how, FilterSampler(tiny, filters=[positive()]), 3).jacobian_norm is None
+    whole = JBTFilter(get_space(tiny, "pixel"), 1.0)
+    assert latents(how, FilterSampler(tiny, filters=[whole]), 3).jacobian_norm is None  # nothing is measured
 
 
 # --- other filters ----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from cli.train_weights import main as train_weights
 from dnnlib_compat.loader import load_network
 from latent_plugins.metrics import run as metric_run
 from latent_plugins.pictures.files import to_uint8
+from latent_plugins.samplers import recipe
 
 COMMANDS = [
     build_atlas, calc_metrics, convert, describe, gen_images, inspect_geometry, modes, polarity_strip, sweep,
@@ -131,13 +132,25 @@ def test_a_missing_data_set_is_told_before_a_detector_is_fetched(tmp_path, netwo
     assert result.exit_code == 1 and "give it with --data=FILE" in result.output
 
 
+def test_a_singular_covariance_is_told_before_an_atlas_is_built(tmp_path, network, monkeypatch):
+    def built(*args, **options):
+        raise AssertionError("an atlas was built")
+
+    monkeypatch.setattr(recipe, "cached_atlas", built)
+    data = write_zip(tmp_path / "a.zip", random_images(20))
+    options = [f"--network={network}", f"--data={data}", f"--detector={write_torchscript(tmp_path / 'd.pt')}"]
+    options += ["--allow-code", "--sampler=magnet", "--space=style", "--metrics=kid20_full,fid2_full"]
+    result = CliRunner().invoke(calc_metrics, options)
+    assert result.exit_code == 1 and "fid2_full: 20 real images give" in result.output
+
+
 def test_an_unbiased_distance_of_one_image_is_refused_before_work(tmp_path, network):
     detector = write_torchscript(tmp_path / "d.pt")
     for images, metric in ((1, "fid_unbiased20_full"), (20, "fid_unbiased1_full")):
         data = write_zip(tmp_path / f"{images}.zip", random_images(images))
         options = [f"--network={network}", f"--data={data}", f"--detector={detector}", "--allow-code"]
         result = CliRunner().invoke(calc_metrics, [*options, f"--metrics={metric}", "--allow-singular"])
-        assert result.exit_code == 1 and f"{metric} needs at least 2 real and generated images" in result.output
+        assert result.exit_code == 1 and f"{metric} needs at least 2 real and 2 generated images" in result.output
 
 
 def test_a_class_of_an_unconditional_network_is_ignored_as_by_the_official_command(tmp_path, network):

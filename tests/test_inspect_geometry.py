@@ -26,6 +26,7 @@ from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry import report as reports
 from latent_plugins.geometry.density import entropy_of
+from latent_plugins.geometry.precision_bounds import balanced_modes, equal_modes
 from latent_plugins.geometry.report import QUICK, SECTIONS, Subject, choose
 from latent_plugins.geometry.report.concentration import principal_axes
 from latent_plugins.geometry.report.entropy import entropy
@@ -43,10 +44,11 @@ SMALL = dataclasses.replace(
     partition_resolution=8,
     classes_latents=300,
     classes_points=100,
+    norms_latents=150,
     concentration_samples=320,
     sampler_candidates=dict.fromkeys(QUICK.sampler_candidates, 300),
 )
-SHEETS = {"columns.png", "inversion.png"}  # drawn without matplotlib
+SHEETS = {"columns.png", "inversion.png", "norms-order.png"}  # drawn without matplotlib
 LEVEL = 1e-3  # of every statistical test here
 
 
@@ -100,6 +102,31 @@ def whole(files):
 # The command
 
 
+def test_the_classes_are_those_of_as_many_sure_latents_as_are_asked_for(tmp_path):
+    options = ["--sections=latent_classes", "--classes-latents=200", "--held-out=40", "--confidence=0.9"]
+    report, _ = inspected(tmp_path / "a", *options)
+    found = report["sections"]["latent_classes"]
+    assert found["latents"] + found["latents_of_rare_classes_left_out"] == 200 and found["least_confidence"] == 0.9
+    assert abs(found["linear_separability"]["latents_held_out"] - 40) <= 5  # of each class its share, rounded
+    assert 0.5 < found["share_of_latents_this_sure"] < 1
+    # Where everything counts, the share is one.
+    report, _ = inspected(tmp_path / "b", "--sections=latent_classes", "--classes-latents=150")
+    assert report["sections"]["latent_classes"]["share_of_latents_this_sure"] == 1
+    never, _ = inspected(
+        tmp_path / "c", "--sections=latent_classes", "--classes-latents=20", "--confidence=0.9999999999"
+    )
+    assert "ask for less confidence" in never["sections"]["latent_classes"]["note"]
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--sections=entropy", "--confidence=0.7"], "have no effect without the section latent_classes; leave them out"),
+    (["--classes-latents=100", "--held-out=100"], "leaves nothing to learn from: there are --classes-latents=100"),
+])  # fmt: skip
+def test_options_of_classes_that_make_no_sense(tmp_path, options, message):
+    result = invoke(inspect_geometry, "--quick", f"--outdir={tmp_path / 'x'}", *options)
+    assert result.exit_code == 1 and message in result.output.splitlines()[-1]
+
+
 def test_a_report_has_all_sections_and_its_figures(whole):
     report, output, outdir = whole
     assert list(report["sections"]) == list(SECTIONS) and report["complete"]
@@ -111,7 +138,7 @@ def test_a_report_has_all_sections_and_its_figures(whole):
         assert f"{name}: " in output and section["note"]
         assert section.get("exact") is False or section["skipped"]
     skipped = [name for name, section in report["sections"].items() if section.get("skipped")]
-    assert skipped == ["latent_classes"]
+    assert skipped == ["latent_classes", "precision_bounds"]
     assert "no classifier in the catalogue" in report["sections"]["latent_classes"]["note"]
 
 
@@ -158,6 +185,11 @@ def test_numbers_of_the_whole_report_fit_together(whole):
     regions = sections["inversion"]["methods"]["regions"]["near_start"]
     assert regions["success_share"] == 1 and regions["error_over_variance"]["largest"] <= 1e-3
     assert sections["concentration"]["ball_share"]["real_images"] == 40
+    counts = sections["concentration"]["neighbours_of_real_images"]["counts"]
+    assert len(counts) == 2 * 3 * 3
+    for first, second in zip(counts, counts[1:]):  # wider balls hold more
+        assert second["radius"] < first["radius"] or first["mean"] <= second["mean"] <= second["samples"]
+    assert all(each["variance"] >= 0 and 0 <= each["without_any"] <= 1 for each in counts)
     for name in ("prior", "magnet"):
         shares = sections["concentration"]["ball_share"][name]["share_within_a_ball"]
         assert shares == sorted(shares) and 0 <= shares[0] <= shares[-1] <= 1
@@ -231,6 +263,40 @@ def test_the_embedded_network_is_compared_with_its_shipped_statistics(tmp_path):
     assert all(0 <= each["precision"] <= 1 and 0 <= each["convexity"] <= 1 for each in classes["classes"])
 
 
+@pytest.fixture(scope="module")
+def norms_and_bounds(files):
+    """The sections of norms and bounds of the embedded network."""
+    with pytest.MonkeyPatch.context() as patch:
+        prepare(patch, files)
+        report, _ = inspected(files / "norms", "--sections=jacobian_norms,precision_bounds")
+        return report["sections"]
+
+
+def test_precision_falls_along_the_jacobians_norms(norms_and_bounds):
+    norms = norms_and_bounds["jacobian_norms"]
+    assert set(norms["figures"]) == {"norms-order.png", "norms.png", "marginal-precision.png"}
+    # Ones are the plainest of the digits.
+    means = {each["name"]: each["frobenius_norm"]["mean"] for each in norms["classes"]}
+    assert sorted(means) == list(range(10)) and min(means, key=means.get) == 1
+    marginal = norms["marginal_precision"]
+    assert marginal["images"] == [15] * 10 and marginal["kept"][-1] == 1
+    right = [[round(15 * p) for p in part] for part in (marginal["marginal"][:5], marginal["marginal"][-5:])]
+    table = [[sum(part), 75 - sum(part)] for part in right]
+    assert scipy.stats.fisher_exact(table, alternative="greater").pvalue < 0.01
+
+
+def test_bounds_stand_beside_the_precision_measured(norms_and_bounds):
+    bounds = norms_and_bounds["precision_bounds"]
+    assert bounds["figures"] == ["precision-bounds.png"] and 0.5 < bounds["precision"] < 1
+    epsilon = bounds["distance_of_nearest_images"] / (2 * bounds["lipschitz_constant"])
+    assert bounds["epsilon"] == pytest.approx(epsilon) and 4 <= bounds["modes"] <= 10
+    assert bounds["distance_of_nearest_images"] < bounds["distance_of_nearest_means"]
+    assert bounds["bounds"]["theorem_3_2_3"] == equal_modes(epsilon, bounds["modes"])
+    assert bounds["bounds"]["corollary_3_3_1"] == balanced_modes(bounds["epsilon_min"], bounds["modes"])
+    assert sum(bounds["class_shares"]["shares"]) == pytest.approx(100)
+    assert 0 <= bounds["assumption_4"]["pairs_with_no_mode_between"] <= 1
+
+
 def test_real_images_take_the_place_of_shipped_ones(files, tmp_path):
     found, _ = inspected(tmp_path, f"--data={files / 'digits.zip'}", "--sections=latent_classes")
     classes = found["sections"]["latent_classes"]
@@ -292,7 +358,7 @@ def test_the_partition_of_a_plain_network_is_exact(files, tmp_path):
     assert partition["regions_inside_the_slice"] == 1 and partition["regions_without_full_rank"] == 0
     assert partition["log_volume"]["least"] == pytest.approx(0, abs=1e-6)
     dimension = found["sections"]["dimension"]
-    assert dimension["rank_bound_of_the_regions"]["bound"]["mean"] == 2
+    assert dimension["region_bound"]["bound"]["mean"] == 2
     assert dimension["rank_bound_of_the_layers"] == 2 and dimension["latents_by_dimension"] == {"2": SMALL.latents}
     entropy = found["sections"]["entropy"]
     assert entropy["is_differential_entropy"] and entropy["prior"].startswith("N(0, I) in 2")

@@ -109,7 +109,7 @@ def test_headers_of_array_files(tmp_path):
     np.savez(path, header=np.array(f'{{"format": {DEEP}'))
 
     def read():
-        read_arrays(path, "x", error=AtlasError, what="a test")
+        read_arrays(path, "x", error=AtlasError, what="a test", remedy="make it again")
 
     assert TOO_DEEP in line(AtlasError, read, path=path)
 

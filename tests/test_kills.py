@@ -153,7 +153,7 @@ def test_killed_images_have_their_lines(tmp_path, network):
 
 
 def test_a_killed_inspection_goes_on(tmp_path, network):
-    options = [f"--network={network}", f"--outdir={tmp_path / 'out'}", "--sections=angularity,concentration", "--quick"]
+    options = [f"--network={network}", f"--outdir={tmp_path / 'out'}", "--sections=entropy,angularity", "--quick"]
     options.append("--device=cpu")
     code, output = kill_at(tmp_path, "cli.inspect_geometry:headline", 1, "cli.inspect_geometry", options)
     assert_killed(code, output)

@@ -10,7 +10,13 @@ from helpers.maps import FunctionMap, bent_map
 from helpers.splines import SLOPES, SplineGenerator, volume
 
 from dnnlib_compat.loader import load_network
-from latent_plugins.geometry.lipschitz import frobenius_norms, lipschitz_estimate, repeated_maxima, variance_ratio
+from latent_plugins.geometry.lipschitz import (
+    frobenius_norms,
+    lipschitz_estimate,
+    maxima_over_samples,
+    repeated_maxima,
+    variance_ratio,
+)
 from latent_plugins.spaces import get_space
 from latent_plugins.volume.spectrum import spectrum
 
@@ -126,3 +132,13 @@ def test_bad_input():
             variance_ratio(a, [1.0, 2])
     with pytest.raises(ValueError, match="does not vary"):
         variance_ratio([1.0, 2], [3.0, 3])
+
+
+def test_maxima_over_the_number_of_samples():
+    """By hand: runs 1, 3, 2 and 5, 4, 7 have the running maxima 1, 3, 3 and 5, 5, 7."""
+    mean, deviation = maxima_over_samples(torch.tensor([[1.0, 3.0, 2.0], [5.0, 4.0, 7.0]]))
+    assert mean.tolist() == [3, 4, 5]
+    assert deviation.tolist() == pytest.approx([8**0.5, 2**0.5, 8**0.5])
+    for norms in (torch.ones(1, 3), torch.ones(3), torch.tensor([[1.0], [float("nan")]])):
+        with pytest.raises(ValueError, match="two repeats or more"):
+            maxima_over_samples(norms)

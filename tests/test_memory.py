@@ -93,7 +93,7 @@ def test_the_embedded_files():
 
 def test_arrays_of_weights_and_predictors(tmp_path):
     write_arrays(tmp_path / "a.npz", dict(format="x"), dict(part={str(n): torch.ones(n) for n in range(1, 20)}))
-    _, parts = read_arrays(tmp_path / "a.npz", "x", error=ValueError, what="a file")
+    _, parts = read_arrays(tmp_path / "a.npz", "x", error=ValueError, what="a file", remedy="make it again")
     assert len(parts["part"]) == 19 and all(map(owns, parts["part"].values()))
 
 

@@ -76,7 +76,7 @@ def test_built_in_methods_say_what_they_are():
     assert "hybrid" in WITH_BASIS and "subspace" not in WITH_BASIS and "nothing" not in WITH_BASIS
     defaults = {
         "exact": {},
-        "projected": dict(projection=256),
+        "projected": dict(projection=None),  # the papers' for the family
         "subspace": dict(oversample=8, iterations=1),
         "shared": dict(basis=None, labels=256),
         "hybrid": dict(basis=None, labels=5000, min_spearman=0.85),

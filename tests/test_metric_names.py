@@ -34,6 +34,11 @@ from latent_plugins.metrics.names import OFFICIAL_DETECTORS, examples, parse_met
         ("dc5k5_full", "dc", 5_000, 5, True, 200_000),
         ("is50k", "is", 50_000, None, False, 50_000),
         ("emd500", "emd", 500, None, False, 500),
+        ("f1_50k3_full", "f1", 50_000, 3, True, 200_000),
+        ("f1_1024k4", "f1", 1_024, 4, False, 1_024),
+        ("f1_300", "f1", 300, 3, False, 300),
+        ("hausdorff5k_full", "hausdorff", 5_000, None, True, None),
+        ("hausdorff500", "hausdorff", 500, None, False, 500),
         ("ppl2_wend", "ppl", 50_000, None, False, None),
         ("ppl_zfull_200", "ppl", 200, None, False, None),
         ("eqt50k_int", "eqt_int", 50_000, None, False, None),
@@ -92,5 +97,19 @@ def test_lists_keep_their_order_and_drop_repetitions():
         parse_metrics("pr1k0")
     with pytest.raises(ValueError, match="counted from 1, as in pr_exact5k3"):
         parse_metrics("pr_exact1024k0_full")
+    with pytest.raises(ValueError, match="counted from 1, as in f1_5k3"):
+        parse_metrics("f1_5k0")
     with pytest.raises(ValueError, match="must be positive"):
         parse_metrics("pr0")
+
+
+@pytest.mark.parametrize("name", ["fid99999999999999_full", "pr99999999k3", "ppl2_wend_10000001"])
+def test_more_images_than_anybody_makes_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}: 10000000 images are the most"):
+        parse_metric(name)
+
+
+def test_a_long_name_is_cut_in_the_message():
+    with pytest.raises(ValueError) as caught:
+        parse_metric("x" * 10_000)
+    assert len(str(caught.value)) < 2000

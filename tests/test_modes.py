@@ -365,3 +365,31 @@ def test_more_extremes_than_candidates_are_refused_before_any_work(tmp_path, mon
     result = CliRunner().invoke(modes, options)
     assert result.exit_code == 1
     assert "30 extremes are more than the 20 candidates of an atlas of this size" in result.output
+
+
+def test_the_k_nearest_are_those_of_all_distances():
+    random = torch.Generator().manual_seed(0)
+    queries, rows = torch.randn(7, 5, generator=random), torch.randn(40, 5, generator=random)
+    near = Nearest(queries, 3)
+    for first in range(0, 40, 9):
+        near.add(rows[first : first + 9], first)
+    distances, index = torch.cdist(queries, rows).sort(dim=1)
+    assert torch.allclose(near.k_distances, distances[:, :3], atol=1e-5) and torch.equal(near.k_index, index[:, :3])
+    assert torch.equal(near.part(2, 4).distances, near.k_distances[2:4, 0])
+
+
+def test_distances_of_polarities_to_the_three_nearest(tmp_path, network):
+    """As published: L2 by pixels to three training images, of samples at some rho and of the prior."""
+    data = write_zip(tmp_path / "real.zip", random_images(30, size=16))
+    detector = write_torchscript(tmp_path / "small.pt")
+    options = [f"--network={network}", f"--candidates={CANDIDATES}", f"--data={data}", f"--detector={detector}"]
+    options += ["--space=style", f"--outdir={tmp_path / 'out'}", "--n=2", "--device=cpu"]
+    run(modes, *options, "--rho=-2,1", "--samples=20")
+    found = strict((tmp_path / "out" / "distances.json").read_text())["three_nearest"]
+    assert list(found) == ["rho -2", "rho 1", "prior"]
+    for each in found.values():
+        assert (
+            each["images"] == 20 and each["q05"] < each["median"] < each["q95"] and each["mean_nearest"] < each["mean"]
+        )
+    assert picture(tmp_path / "out" / "distances.png").std() > 5
+    assert "--rho compares with training images" in run(modes, *options[:2], options[-3], "--rho=1", fails=True)

@@ -13,7 +13,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import load_golden
+from conftest import load_golden, small_stylegan2
 from helpers.nvae_networks import golden, small, variants
 
 from dnnlib_compat.assemble import assemble
@@ -24,6 +24,7 @@ from dnnlib_compat.networks.nvae_cells import ARCHITECTURES
 from dnnlib_compat.networks.nvae_files import convert_nvae, is_nvae
 from latent_plugins.spaces import Space, SpaceMap
 from latent_plugins.volume.spectrum import spectrum
+from latent_plugins.volume.spectrum.projected import Projected
 
 VARIANTS = ["mixture", "normal", "single-group", "equal-groups", "grouped-convolutions", "wide-kernels"]
 
@@ -537,3 +538,12 @@ def test_grouped_convolutions_need_enough_channels():
     args = args | dict(arch_instance="mbconv_den", num_channels_dec=1)
     with pytest.raises(NetworkFileError, match="its arguments do not build an NVAE: "):
         convert_nvae(tensors, args, "file.pt")
+
+
+def test_the_papers_projection_of_nvae():
+    """MaGNET keeps 128 output dimensions of NVAE and 256 of the others."""
+    space_map = SpaceMap(small(), Space.parse("pixel"), "gaussian", torch.zeros(1, 0))
+    assert Projected().kept(space_map) == 128 and Projected(projection=200).kept(space_map) == 200
+    assert Projected().completed(space_map, 5).settings.record() == dict(projection=128)
+    other = SpaceMap(small_stylegan2(), Space.parse("pixel"), "sphere", torch.zeros(1, 0))
+    assert Projected().limit(other) == min(other.max_rank, 256) and Projected().block(other, 5).directions == 256

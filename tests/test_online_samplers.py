@@ -196,7 +196,11 @@ def test_a_critic_from_the_networks_own_file(tmp_path):
         ("--sampler=latentrs", "--sampler=latentrs needs --weights=FILE: make them with train_weights"),
         ("--sampler=drs", "--sampler=drs needs a critic: give --weights=FILE"),
         ("--sampler=simplicial --corners=20 --tau=0", "a regular simplex in 8 dimensions has 2 to 9 corners, not 20"),
-        ("--sampler=simplicial --corners=5 --tau=9", "the largest tau that would do is"),
+        ("--sampler=simplicial --corners=5 --tau=9", "--tau=9 lets 0 % of the prior pass by --rule=max, for 5 corners"),
+        ("--sampler=simplicial --corners=5 --tau=0.1", "are for --rule=softmax"),
+        ("--sampler=simplicial --corners=5 --tau=0.1 --rule=softmax", "lets 100 % of the prior pass by --rule=softmax"),
+        ("--sampler=simplicial+prior --corners=5 --tau=0", "--tau=0 lets 100 % of the prior pass"),
+        ("--sampler=simplicial+prior --corners=5 --tau=0.8 --rule=softmax", "or a larger --corner-radius"),
         ("--sampler=magnet --rho=1", "--rho has no effect with --sampler=magnet"),
     ],
 )
@@ -219,7 +223,7 @@ def test_metrics_of_an_online_sampler():
         ("--sampler=jbt --keep=0.5", "acceptance"),
         ("--sampler=jbt", "acceptance"),  # the default, recorded
         ("--sampler=jbt+polarity --keep=0.5 --rho=0.5 --space=style --candidates=50 --top-k=3 --trunc=0.8", "top-k 3"),
-        ("--sampler=jbt+simplicial+prior --keep=0.9 --corners=4 --tau=0", "acceptance"),
+        ("--sampler=jbt+simplicial+prior --keep=0.9 --corners=4 --tau=0.3", "acceptance"),
     ],
 )
 def test_filters_stand_before_any_sampler(tmp_path, network, options, told):
@@ -230,6 +234,7 @@ def test_filters_stand_before_any_sampler(tmp_path, network, options, told):
     line = json.loads((outdir / "samples.jsonl").read_text().splitlines()[0])
     assert line["sampler"] == options.split()[0].partition("=")[2] and line["keep"] in (0.5, 0.9)
     assert line["filter_space"] == "z:pixel" and 0 < line["draw"]["acceptance"] <= 1
+    assert line["jacobian_norm"] > 0
 
 
 @pytest.mark.parametrize(

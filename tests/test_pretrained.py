@@ -9,6 +9,7 @@ import pytest
 
 from dnnlib_compat import pretrained
 from dnnlib_compat.companions import KINDS
+from dnnlib_compat.detectors import IMAGE_STATISTICS
 from dnnlib_compat.pretrained import catalogue, default_name, detectors, locate, resolve
 from latent_plugins.metrics.names import OFFICIAL_DETECTORS
 
@@ -45,7 +46,9 @@ def test_entry_is_complete(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_entry_agrees_with_its_file_name(name):
     entry = PUBLISHED[name]
-    assert entry["file_format"] == "nvidia-pytorch-pickle" and entry["url"].endswith(".pkl")
+    assert entry["file_format"] in ("nvidia-pytorch-pickle", "nvidia-tensorflow-pickle") and entry["url"].endswith(
+        ".pkl"
+    )
     assert name.startswith(entry["family"] + "-")
     assert "NVIDIA Source Code License" in entry["licence"] and "non-commercial" in entry["licence"]
     stated = re.search(r"-(\d+)x\1\.pkl|-res(\d+)-", entry["url"])
@@ -73,7 +76,7 @@ def test_detector_entry_is_complete(name):
     assert {"url", "family", "dataset", "licence"} <= set(entry)
     kinds = {"torchscript": ".pt", "nvidia-pytorch-pickle": ".pkl", "state-dict": ".pth"}
     assert entry["url"].startswith("embedded:") or entry["url"].endswith(kinds[entry["file_format"]])
-    assert set(OFFICIAL_DETECTORS.values()) <= set(detectors())
+    assert set(OFFICIAL_DETECTORS.values()) - {IMAGE_STATISTICS} <= set(detectors())
 
 
 def test_addresses_are_https_and_unique():
@@ -89,10 +92,26 @@ def test_names_are_unique_in_the_file():
     assert len({name for name, _ in pairs}) == len(pairs) == len(ENTRIES) + len(detectors())
 
 
-def test_rho_follows_the_table():
-    assert ENTRIES["stylegan2-ffhq-1024"]["recommended"]["rho"] == 0.01
-    assert ENTRIES["stylegan3-t-ffhq-1024"]["recommended"]["rho"] == -0.01
-    assert ENTRIES["stylegan3-t-afhqv2-512"]["recommended"]["rho"] == -0.001
+# Polarity Sampling, Table 2: the network's name here, and {space: rho} of its rows, the lowest FID first.
+TABLE_2 = {
+    "stylegan2-ffhq-1024": {"inception": 0.01, "pixel": 0.01},
+    "stylegan3-t-ffhq-1024": {"vgg": -0.01},
+    "stylegan3-t-afhqv2-512": {"vgg": -0.001},
+    "stylegan2-lsunchurch-256": {"pixel": -0.001, "vgg": 0.001},
+    "stylegan2-lsuncat-256": {"style": -0.1, "pixel": 0.01},
+    "stylegan2-lsuncar-512": {"style": 0.01, "pixel": 0.01, "vgg": -0.001},
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_rho_follows_the_table(name):
+    advice = ENTRIES[name]["recommended"]
+    if name in TABLE_2:
+        others = {space: each["rho"] for space, each in advice.get("other_spaces", {}).items()}
+        assert list(({advice["space"]: advice["rho"]} | others).items()) == list(TABLE_2[name].items())
+        assert "Polarity Sampling, Table 2" in advice["source"]
+    else:  # what has no row there says so, where it takes up a number of it
+        assert "Table 2" not in advice.get("source", "") or "ours" in advice["source"]
 
 
 def test_one_default_which_needs_no_network():

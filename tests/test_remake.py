@@ -1,5 +1,6 @@
 """From a line of samples.jsonl alone the image is made again, byte for byte, whatever sampler drew it."""
 
+import hashlib
 import json
 import os
 
@@ -45,7 +46,8 @@ RUNS = {
     "sir": "--proposals=3",
     "dot": "--steps=2 --pairs=5",
     "jbt+polarity": f"--rho=0.5 {ATLAS} --keep=0.6 --calibration=30 --norm-draws=2",
-    "simplicial+magnet": f"--corners=3 --tau=0 {ATLAS} --without-replacement",
+    "simplicial+magnet": f"--corners=3 --tau=0.5 {ATLAS} --without-replacement",
+    "simplicial+prior": "--corners=4 --tau=0.3 --rule=softmax --corner-radius=1.5",
     "latentrs+prior": "WEIGHTS",
 }
 
@@ -161,7 +163,21 @@ def test_images_that_differ_are_told(tmp_path):
         ),
         (lambda line: line.update(sampler="nosuch"), "unknown sampler 'nosuch'"),
         (lambda line: line.pop("network"), "line 1 is damaged (it does not say its network"),
-        (lambda line: line.update(file="../evil.png"), "names no plain file"),
+        (lambda line: line.update(file="../evil.png"), "line 1 is damaged (its file is '../evil.png')"),
+        (lambda line: line.update(file="samples.jsonl"), "line 1 is damaged (its file is 'samples.jsonl')"),
+        (lambda line: line.update(file=".bashrc"), "line 1 is damaged (its file is '.bashrc')"),
+        (lambda line: line.update(network=None), "line 1 is damaged (it does not say its network"),
+        (lambda line: line.update(sampler=None), "line 1 is damaged (it does not say its sampler"),
+        (lambda line: line.update(trunc=None), "line 1 is damaged (it does not say its trunc"),
+        (lambda line: line.update(batch=None), "line 1 is damaged (it does not say its batch"),
+        (lambda line: line.update(sampler="n" * 5000), "line 1 is damaged (its sampler is 'nnnn"),
+        (lambda line: line.update(sampler="polarity"), "the record of 'seed0000.png': damaged (KeyError: 'rho')"),
+        (lambda line: line.update(network="http://127.0.0.1:9/a.pkl"), "not on this machine and is not followed"),
+        (
+            lambda line: line.update(sampler="magnet", space="features", detector="http://127.0.0.1:9/a.pkl", rho=1),
+            "its detector is 'http://127.0.0.1:9/a.pkl', which is not on this machine and is not followed",
+        ),
+        (lambda line: line.update(projected_w="nowhere.npz", row=0), "'seed0000.png': nowhere.npz: No such file"),
         (lambda line: line.update(batch=10**9), "line 1 is damaged (its batch is 1000000000)"),
         (lambda line: line.update(seed="x"), "line 1 is damaged (its seed is 'x')"),
         (lambda line: line.update(network="nowhere.pkl"), "nowhere.pkl"),
@@ -173,9 +189,52 @@ def test_records_that_say_too_little_or_too_much(change, message, tmp_path):
     line = json.loads(path.read_text())
     change(line)
     path.write_text(json.dumps(line) + "\n")
-    output = run(remake_command, path, f"--outdir={tmp_path / 'again'}", fails=True)
-    assert message in output.splitlines()[-1] and "unexpected" not in output, output
+    output = run(remake_command, path, f"--outdir={tmp_path / 'again'}", fails=True).splitlines()[-1]
+    assert output.startswith(f"Error: {path}: ") and message in output and "unexpected" not in output, output
+    assert len(output) < 2500
     assert not list(tmp_path.glob("*.png")) and not os.path.exists(tmp_path / "again" / "seed0000.png")
+
+
+def test_a_record_without_its_optional_fields_is_the_plain_one(tmp_path):
+    run(gen_images, "--seeds=0", f"--outdir={tmp_path}")
+    path = tmp_path / "samples.jsonl"
+    line = json.loads(path.read_text()) | dict.fromkeys(("class", "smooth", "translate", "rotate", "method_settings"))
+    path.write_text(json.dumps(line) + "\n")
+    assert "all the same" in run(remake_command, path, "--check")
+
+
+def test_an_address_that_was_fetched_before_is_opened(tmp_path, monkeypatch):
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "cache"))
+    network = write_official(tmp_path / "net.pkl", small_stylegan2())
+    url = "http://127.0.0.1:9/net.pkl"
+    downloads = tmp_path / "cache" / "downloads"
+    downloads.mkdir(parents=True)
+    (downloads / f"{hashlib.md5(url.encode()).hexdigest()}_net.pkl").write_bytes(network.read_bytes())
+    run(gen_images, f"--network={url}", "--seeds=0", f"--outdir={tmp_path / 'out'}")
+    assert "all the same" in run(remake_command, tmp_path / "out" / "samples.jsonl", "--check")
+
+
+def test_rows_beyond_a_file_of_styles_are_told(tmp_path):
+    generator = small_stylegan2()
+    network = write_official(tmp_path / "net.pkl", generator)
+    np.savez(tmp_path / "w.npz", w=np.zeros((1, generator.num_ws, 8), np.float32))
+    line = dict(file="proj01.png", network=str(network), projected_w=str(tmp_path / "w.npz"), row=1, noise_mode="const")
+    with pytest.raises(ValueError, match="the record of 'proj01.png': its row is 1, but .* has 1 styles"):
+        list(remake([line]))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "text", "cut"])
+def test_what_stands_in_the_place_of_an_image_is_told(kind, tmp_path):
+    run(gen_images, "--seeds=0", f"--outdir={tmp_path}")
+    path = tmp_path / "seed0000.png"
+    data = path.read_bytes()
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"no image" if kind == "text" else data[: len(data) // 2])
+    output = run(remake_command, tmp_path / "samples.jsonl", "--check", fails=True).splitlines()[-1]
+    assert str(path) in output and "unexpected" not in output
 
 
 def test_usage(tmp_path):

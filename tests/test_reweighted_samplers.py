@@ -257,3 +257,23 @@ def test_refusals(tiny, trained):
             create_sampler(name, tiny, weights=trained, steps=-1)
         with pytest.raises(ValueError, match="rate must be above 0, not 0"):
             create_sampler(name, tiny, weights=trained, rate=0)
+
+
+def test_weights_stand_beside_the_latents(tiny, trained):
+    """latentRS and its relatives tell w(z) of what they return; z was accepted with the chance min(w, m) / m."""
+    for name in ("latentrs", "latentga", "latentrs+ga"):
+        sampler = create_sampler(name, tiny, weights=trained)
+        for latents in (sampler.draw(range(6)), sampler.sample(7, random_state())):
+            assert latents.weight == pytest.approx(trained.weights(tiny, latents.z).detach().double().numpy(), rel=1e-5)
+
+
+def test_the_published_projection_of_the_ascent(tiny):
+    """One step by hand: g − (g·z) z/√d, as Algorithm 4 prints it, against the tangent's g − (g·z) z/‖z‖²."""
+    z = torch.randn(5, 8, generator=random_state())
+    slope = torch.linspace(-1, 1, 8)
+    for projection, divisor in (("published", 8**0.5), ("tangent", z.square().sum(dim=1, keepdim=True))):
+        expected = z + 0.1 * (slope - (z @ slope)[:, None] * z / divisor)
+        found = ascend(lambda x: x @ slope, z, steps=1, rate=0.1, projection=projection)
+        assert torch.allclose(found, expected, atol=1e-6)
+    plain = ascend(lambda x: x @ slope, z, steps=1, rate=0.1, projection="none")
+    assert torch.allclose(plain, z + 0.1 * slope, atol=1e-6)

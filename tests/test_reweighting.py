@@ -14,6 +14,7 @@ from helpers.splines import SplineGenerator
 
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.plain_files import write_npz
+from latent_plugins.files.arrays import read_arrays, write_arrays
 from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.reweighting import PRESETS, Schedule, WeightsCollapsed, WeightsError, load_weights, train
 from latent_plugins.reweighting.networks import (
@@ -24,9 +25,10 @@ from latent_plugins.reweighting.networks import (
     build_weight_network,
 )
 from latent_plugins.reweighting.objective import critic_loss, distance, gradient_penalty, rewards, weight_loss
-from latent_plugins.reweighting.training import COLUMNS, Trainer, steps_done
+from latent_plugins.reweighting.training import COLUMNS, FORMAT, Trainer, steps_done
 from latent_plugins.reweighting.weight_files import save_weights
 
+WASSERSTEIN = "wasserstein"
 SMALL = Schedule(hidden=(16, 16), batch=8, channel_base=64, steps=12)
 
 
@@ -135,27 +137,117 @@ def test_sizes_that_no_network_has_are_refused():
 # --- schedules --------------------------------------------------------------------------------------------------------
 
 
-def test_the_mnist_preset_has_the_papers_numbers():
-    found = PRESETS["mnist"]
-    assert (found.lambda1, found.lambda2, found.m, found.hidden) == (10, 3, 3, (400,) * 4)
-    assert (found.critic_lr, found.weights_lr, found.betas, found.critic_steps) == (4e-4, 1e-4, (0.5, 0.5), 1)
-    ours = {"discriminator", "small-discriminator"}
-    assert set(PRESETS) == {"mnist", "progan-celeba", "stylegan2-church"} | ours
+@pytest.mark.parametrize(
+    "name, lambdas, m, sizes, activation, rates, betas, updates, warmup, loss",
+    [
+        ("mnist", (10, 3), 3, (400,) * 4, "relu", (4e-4, 1e-4), (0.5, 0.5), (1, 1), 0, "hinge"),
+        ("progan-celeba", (20, 5), 3, (512,) * 4, "leaky-relu", (1e-4, 1e-5), (0, 0.999), (1, 3), 500, WASSERSTEIN),
+        (
+            "stylegan2-church",
+            (30, 5),
+            2,
+            (512,) * 3,
+            "leaky-relu",
+            (1e-4, 1e-5),
+            (0, 0.999),
+            (1, 3),
+            500,
+            "wasserstein",
+        ),
+    ],
+)
+def test_presets_have_the_papers_numbers(
+    name, lambdas, m, sizes, activation, rates, betas, updates, warmup, loss
+):  # "Training of w" in the appendix; the critics' losses stand in section 4.3.1
+    found = PRESETS[name]
+    assert (found.lambda1, found.lambda2) == lambdas and found.m == m and found.activation == activation
+    assert found.sizes(100 if name == "mnist" else 512) == sizes  # the latents' dimensions there
+    assert (found.critic_lr, found.weights_lr) == rates and found.betas == betas
+    assert (found.critic_steps, found.weights_steps) == updates and found.warmup == warmup
+    assert found.critic_loss == loss and found.smoothing == 0
+    assert (found.critic_term, found.penalty_kind, found.penalty) == ("published", "two-sided", 10)
+
+
+def test_all_presets_are_known_and_ours_are_told_apart():
+    assert set(PRESETS) == {"mnist", "progan-celeba", "stylegan2-church", "discriminator", "small-discriminator"}
+    for name in ("discriminator", "small-discriminator"):
+        assert PRESETS[name].critic_term == "normalised" and PRESETS[name].penalty_kind == "one-sided"
+
+
+def test_worked_values_of_the_objective():
+    """By hand: a weight above m, one of zero; a critic over weights whose mean is 1.375."""
+    w, fake = torch.tensor([4.0, 0.0, 1.0, 0.5]), torch.tensor([1.0, -1.0, 2.0, 0.0])
+    # E w (D - least) = (4 * 2 + 3 + 0.5) / 4 = 2.875, (E w - 1)^2 = 0.375^2, E max(0, w - 3)^2 = 1 / 4
+    expected = -2.875 + 10 * 0.375**2 + 3 * 0.25
+    assert weight_loss(w, rewards(fake), 10, 3, 3).item() == pytest.approx(expected)
+    real = torch.tensor([2.0, 1.0])
+    assert distance(real, fake, w, "published").item() == pytest.approx(1.5 - (4 + 2) / 4)
+    assert distance(real, fake, w).item() == pytest.approx(1.5 - (4 + 2) / 5.5)
+    hinge = (0 + 0) / 2 + (4 * 2 + 0 * 0 + 1 * 3 + 0.5 * 1) / 4
+    assert critic_loss(real, fake, w, "hinge", "published").item() == pytest.approx(hinge)
+
+
+@pytest.mark.parametrize("slope, one_sided, two_sided", [(0.0, 0, 1), (0.5, 0, 0.25), (1.0, 0, 0), (3.0, 4, 4)])
+def test_both_penalties_of_a_linear_critic(slope, one_sided, two_sided):
+    direction = torch.tensor([0.6, 0.8])
+    points = torch.randn(5, 2), torch.randn(5, 2)
+    for kind, expected in (("one-sided", one_sided), ("two-sided", two_sided)):
+        found = gradient_penalty(lambda x: x @ (slope * direction), *points, torch.Generator(), kind)
+        assert found.item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.bitwise
+def test_the_critic_s_first_steps_alone_resume_too(tmp_path, tiny, pictures):
+    """Interrupted within the warm-up and after it: the bytes of a training made in one go."""
+    schedule = PRESETS["stylegan2-church"].replace(batch=4, channel_base=64, channel_max=8, steps=6, warmup=5)
+    whole = run(tiny, pictures, tmp_path / "whole", schedule, input="w", seed=5, snapshot=100)
+    assert [row["step"] for row in whole] == list(range(-4, 7))
+    assert all(row["mean_weight"] == 1 and row["acceptance"] == 0.5 for row in whole[:5])
+    (tmp_path / "parts").mkdir()
+    options = dict(outdir=tmp_path / "parts", input="w", seed=5, snapshot=2)
+    seen = []
+    for last, done in ((-1, -2), (3, 2), (6, 6)):
+        for row in train(tiny, pictures, schedule, **options):
+            seen.append(row)
+            if row["step"] == last and last < 6:
+                break
+        assert steps_done(tmp_path / "parts") == done
+    assert {row["step"]: row for row in seen} == {row["step"]: row for row in whole}
+    assert (tmp_path / "parts" / "weights.npz").read_bytes() == (tmp_path / "whole" / "weights.npz").read_bytes()
+
+
+def test_a_former_checkpoint_goes_on(tmp_path, tiny, pictures):
+    """One whose identity has the names of an earlier release."""
+    (tmp_path / "a").mkdir()
+    for row in train(tiny, pictures, SMALL, outdir=tmp_path / "a", snapshot=4):
+        if row["step"] == 4:
+            break
+    path = tmp_path / "a" / "checkpoint.npz"
+    header, parts = read_arrays(path, FORMAT, error=WeightsError, what="a", remedy="b")
+    identity = header["identity"]
+    for name in ("activation", "critic_term", "penalty_kind", "warmup"):
+        del identity[name]
+    identity["hidden"] = [int(size) for size in identity["hidden"].split(",")]
+    identity["betas"] = [identity.pop("beta1"), identity.pop("beta2")]
+    write_arrays(path, header, parts)
+    assert [row["step"] for row in train(tiny, pictures, SMALL, outdir=tmp_path / "a")][0] == 5
 
 
 @pytest.mark.parametrize(
     "number, message",
     [
-        (dict(m=1.0), "m must exceed 1"),
-        (dict(m=float("nan")), "m must exceed 1"),
-        (dict(lambda1=-1.0), "lambda1 -1.0: give zero or a positive"),
-        (dict(critic_lr=0.0), "critic-lr 0.0: give a positive"),
-        (dict(batch=1), "batch 1: give 2 or more"),
-        (dict(steps=0), "steps 0: give 1 or more"),
-        (dict(critic_loss="square"), "critic-loss square: give one of wasserstein, hinge, logistic"),
-        (dict(smoothing=-1.0), "smoothing -1.0: give zero or a positive"),
-        (dict(critic_batch=-1), "critic-batch -1: give 1 or more"),
-        (dict(ema=1.0), "ema 1.0: give from 0 to below 1"),
+        (dict(m=1.0), "m must be (above 1|a finite number)"),
+        (dict(m=float("nan")), "m must be (above 1|a finite number)"),
+        (dict(lambda1=-1.0), "lambda1 must be at least 0, not -1"),
+        (dict(critic_lr=0.0), "critic_lr must be above 0, not 0"),
+        (dict(batch=1), "batch must be at least 2, not 1"),
+        (dict(steps=0), "steps must be at least 1, not 0"),
+        (dict(critic_loss="square"), "unknown critic_loss 'square'; known ones: wasserstein, hinge, logistic"),
+        (dict(smoothing=-1.0), "smoothing must be at least 0"),
+        (dict(critic_batch=-1), "critic_batch must be at least 0"),
+        (dict(hidden="512,,4"), "hidden '512,,4': give widths"),
+        (dict(hidden=(16, 0)), "hidden '16,0': give widths"),
+        (dict(ema=1.0), "ema must be 0 to below 1"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(number, message):
@@ -286,7 +378,7 @@ def test_a_broken_training_stops_at_once(tmp_path, tiny, pictures):
     schedule = dataclasses.replace(SMALL, critic_lr=1e30, steps=50)
     with pytest.raises(WeightsCollapsed, match="broke at step .* smaller critic-lr"):
         run(tiny, pictures, tmp_path / "a", schedule)
-    assert steps_done(tmp_path / "a") == 0
+    assert steps_done(tmp_path / "a") is None
 
 
 def test_data_that_does_not_fit_is_refused(tmp_path, tiny, pictures):

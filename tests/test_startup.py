@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
-COMMANDS += ["polarity_strip", "train_weights", "remake"]
+COMMANDS += ["polarity_strip", "train_weights", "train_critic", "remake"]
 
 # Runs a command in a process of its own, then says which heavy packages came.
 PROBE = """
@@ -57,6 +57,7 @@ def test_help_imports_no_torch(command):
         ["calc_metrics", "--metrics=nosuch"],
         ["sweep", "--sampler=pcn", "--tau=1"],
         ["train_weights", "--outdir=a"],
+        ["train_critic", "--outdir=a"],
         ["inspect_geometry", "--outdir=a", "--sections=nosuch"],
         ["modes", "--outdir=a", "--data=nowhere.zip"],
         ["polarity_strip", "--network=nosuch"],
@@ -64,11 +65,25 @@ def test_help_imports_no_torch(command):
         ["convert", "nosuch"],
         ["convert"],
         ["remake"],
+        ["remake", "nowhere.jsonl", "--check"],
+        ["gen_images", "--projected-w=nowhere.npz"],
+        ["gen_images", "--sampler=latentrs", "--weights=nowhere.npz"],
+        ["gen_images", "--sampler=magnet", "--atlas=nowhere"],
+        ["gen_images", "--sampler=magnet", "--space=features", "--detector=nowhere.pt"],
+        ["calc_metrics", "--detector=inception=nowhere.pt"],
+        ["calc_metrics", "--metrics=ppl2_wend", "--lpips-heads=nowhere.pt"],
+        ["polarity_strip", "--atlas=nowhere"],
     ],
 )
 def test_errors_of_usage_import_no_torch(arguments):
     output, loaded, status = probe(*arguments)
     assert loaded == [] and (status == "0") == ("--help" in arguments)
+
+
+@pytest.mark.parametrize("command", ["gen_images", "build_atlas", "calc_metrics", "sweep", "inspect_geometry", "modes"])
+def test_an_output_folder_that_cannot_be_is_told_before_torch_comes(command):
+    output, loaded, status = probe(command, f"--outdir={ROOT / 'README.md' / 'out'}")
+    assert loaded == [] and status == "1"
 
 
 def test_a_package_that_was_put_off_is_the_package():

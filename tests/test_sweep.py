@@ -97,3 +97,70 @@ def test_the_pareto_front_is_what_nobody_beats(places):
     assert set(front) == {
         p for p in places if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for q in places)
     } and len(set(front)) == len(front)
+
+
+def test_candidates_and_top_k_are_axes_of_one_atlas(tmp_path, world):
+    """Every combination gives what a sweep of it alone gives, from one atlas; charts over both."""
+    more = ["--sampler=magnet", "--space=style", "--metrics=fid50_full"]
+    run(*world[:4], *more, "--candidates=300,60,1000", "--top-k=2,4")
+    table = {(int(row["candidates"]), int(row["top_k"])): row for row in rows(tmp_path)}
+    assert set(table) == {(n, k) for n in (60, 300, 1000) for k in (2, 4)}
+    assert len({row["fid50_full"] for row in table.values()}) == 6
+    for name in ("fid50_full-candidates.png", "fid50_full-top_k.png"):
+        assert (tmp_path / "out" / name).exists()
+    alone = [*world[:3], f"--outdir={tmp_path / 'alone'}", *more, "--candidates=300", "--top-k=4"]
+    run(*alone)
+    with open(tmp_path / "alone" / "sweep.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["fid50_full"]) == pytest.approx(float(table[300, 4]["fid50_full"]), rel=1e-5)
+    # What is there already stays; a further value is added.
+    said = run(*world[:4], *more, "--candidates=60,300,1000,1200", "--top-k=2")
+    assert said.count("there already") == 3 and len(rows(tmp_path)) == 7
+
+
+def test_numbers_of_a_sampler_are_axes(tmp_path, world):
+    run(*world[:4], "--metrics=fid50_full", "--sampler=truncated-normal", "--threshold", "0.5,1,2")
+    assert [float(row["threshold"]) for row in rows(tmp_path)] == [0.5, 1, 2]
+    assert (tmp_path / "out" / "fid50_full-threshold.png").exists()
+    failed = CliRunner().invoke(sweep, [*world, "--sampler=truncated-normal", "--threshold=1,x"])
+    assert failed.exit_code == 2 and "'x' is not a valid" in failed.output
+    failed = CliRunner().invoke(sweep, [*world, "--sampler=magnet", "--candidates=100,0"])
+    assert failed.exit_code == 2 and "0 is not in the range" in failed.output
+
+
+ROW = dict(sampler="polarity", space="z:w", rho=0.5, trunc=1, mix=1, fid50_full=3.5, fid50_full_low=3.0)
+ROW |= dict(fid50_full_high=4.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fid/../../x": 1, "fid/../../x_low": 1, "fid/../../x_high": 1},
+        {"sampler": "$\\frac{"},
+        {"space": "$x_{"},
+        {"sampler": "x" * 10_000},
+        {"sampler": "\ud800"},
+        {"sampler": "two\nlines"},
+        {"rho": 10**400},
+    ],
+)
+def test_rows_that_charts_cannot_show_are_no_rows(tmp_path, change, monkeypatch):
+    """A sweep.jsonl may be anybody's, and a crash may have left anything in it."""
+    monkeypatch.setattr(module, "command_line", lambda: "sweep")
+    folder = tmp_path / "in" / "sweep"
+    folder.mkdir(parents=True)
+    (folder / "fid").mkdir()
+    texts = [json.dumps(each) for each in (ROW, ROW | change | {"rho": change.get("rho", -3)}, ROW | {"rho": 1.0})]
+    (folder / "sweep.jsonl").write_text("\n".join(texts) + "\n")
+    written = module.write_results(folder)
+    assert written == ["fid-rho.png", "report.html"] and list((tmp_path / "in").iterdir()) == [folder]
+    assert len((folder / "sweep.csv").read_text().splitlines()) == 1 + 2
+
+
+def test_text_of_rows_is_escaped_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "command_line", lambda: "sweep")
+    row = ROW | {"<b>column": "<script>alert(1)</script>", "sampler": "<i>polarity"}
+    (tmp_path / "sweep.jsonl").write_text(json.dumps(row) + "\n")
+    module.write_results(tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;script&gt;" in page and not any(tag in page for tag in ("<script", "<b>", "<i>"))

@@ -169,9 +169,9 @@ def test_what_does_not_fit_is_one_line(tmp_path, world):
         (network, f"--data={small}", out): "images are 8x8, the network makes 16x16",
         (network, f"--data={colour}", out): "images are RGB, the network makes grayscale",
         (network, f"--data={tmp_path / 'none.zip'}", out): "no such file",
-        (*world, out, "--m=1"): "m must exceed 1",
-        (*world, out, "--lambda1=-2"): "lambda1 -2.0: give zero or a positive number",
-        (*world, out, "--critic-lr=0"): "critic-lr 0.0: give a positive number",
+        (*world, out, "--m=1"): "not in the range x>1",
+        (*world, out, "--lambda1=-2"): "--lambda1': -2.0 is not in the range x>=0",
+        (*world, out, "--critic-lr=0"): "--critic-lr': 0.0 is not in the range x>0",
         (*world, out, "--preset=imagenet"): "'imagenet' is not one of",
         (*world, out, "--input=pixels"): "'pixels' is not one of",
     }
@@ -187,3 +187,16 @@ def test_a_collapse_is_one_line(tmp_path, world):
     output = run(*world, "--outdir", tmp_path / "out", "--steps=40", "--critic-lr=1e30", fails=True)
     assert "the training broke at step" in output
     assert (tmp_path / "out" / "training.csv").exists() and not (tmp_path / "out" / "weights.npz").exists()
+
+
+@pytest.mark.parametrize("loss, warned", [("wasserstein", True), ("hinge", True), ("logistic", False)])
+def test_scores_without_a_scale_are_warned_about(tmp_path, world, loss, warned):
+    """SIR, DRS and MH take scores as log density ratios; DOT asks only which way they rise."""
+    network, _, _ = world
+    run(*world, f"--outdir={tmp_path / 'out'}", "--steps=1", f"--critic-loss={loss}")
+    weights = f"--weights={tmp_path / 'out' / 'weights.npz'}"
+    for sampler in ("sir", "drs", "mh", "dot"):
+        outdir = f"--outdir={tmp_path / sampler}"
+        result = CliRunner().invoke(gen_images.main, [network, weights, f"--sampler={sampler}", "--seeds=0", outdir])
+        assert result.exit_code == 0, result.output
+        assert ("takes a critic's scores as log density ratios" in result.output) == (warned and sampler != "dot")

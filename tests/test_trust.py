@@ -1,5 +1,6 @@
 """What files may not do: cost memory and time, be read in two ways, be followed unasked, speak to the terminal."""
 
+import errno
 import io
 import json
 import os
@@ -27,6 +28,8 @@ from cli import calc_metrics, convert, describe, gen_images, inspect_geometry, m
 from cli import train_weights as train_weights_command
 from cli.build_atlas import main as build_atlas
 from cli.options import reports_errors
+from cli.sweep import read_rows
+from cli.train_weights import read_log
 from dnnlib_compat import budgets, dataset_files, download, torch_archives
 from dnnlib_compat.arguments import check_arguments
 from dnnlib_compat.array_archives import ArrayArchive, open_arrays
@@ -654,6 +657,24 @@ def test_pipes_in_the_place_of_results_are_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "samples.jsonl")
     result = CliRunner().invoke(gen_images.main, ["--seeds=0", f"--outdir={tmp_path}", "--device=cpu"])
     assert result.exit_code == 1 and "samples.jsonl: a pipe, socket or device" in result.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("read, name", [(read_rows, "sweep.jsonl"), (read_log, "training.csv")])
+def test_logs_that_are_no_files_are_refused_without_reading(tmp_path, read, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "zeros").symlink_to("/dev/zero")  # which never ends
+    for path in (tmp_path / name, tmp_path / "zeros"):
+        with pytest.raises(ValueError, match=f"{path}: a pipe, socket or device, where a file is needed"):
+            read(path)
+
+
+def test_a_full_disk_behind_the_standard_output_is_named():
+    @click.command("work")
+    @reports_errors
+    def work():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    check_failure(CliRunner().invoke(work), "standard output: No space left on device")
 
 
 def test_a_huge_picture_is_told_once_and_in_our_words(tmp_path):

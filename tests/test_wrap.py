@@ -494,6 +494,19 @@ def test_what_goes_wrong_in_a_file_is_one_line(file, function, words):
     assert str(caught.value).startswith(f"{file}: ") and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("class Odd(BaseException):\n    pass\nraise Odd('why')", r"its code failed in line 3 \(Odd: why\)"),
+        ("class Odd(Exception):\n    def __str__(self):\n        1 / 0\nraise Odd", r"failed in line 4 \(Odd: Odd\)"),
+    ],
+)
+def test_exceptions_of_any_kind_are_one_line(file, code, words):
+    file.write_text(code + "\n")
+    with pytest.raises(NetworkFileError, match=words):
+        load_network(f"{file}:make", allow_code=True)
+
+
 def test_a_file_that_is_not_python(file):
     file.write_text("def make(:\n")
     with pytest.raises(NetworkFileError, match=r"my.net.py: its code failed in line 1 \(SyntaxError"):

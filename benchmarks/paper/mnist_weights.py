@@ -8,7 +8,6 @@ slowly and with its hinge loss: one that learns against a generator that stays l
 single images apart.
 """
 
-import dataclasses
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from dnnlib_compat.plain_files import read_npz
 from latent_plugins.reweighting import PRESETS, load_weights, train
 from latent_plugins.reweighting.training import RESULT
 
-SCHEDULE = dataclasses.replace(PRESETS["discriminator"], critic_loss="hinge")
+SCHEDULE = PRESETS["discriminator"].replace(critic_loss="hinge")
 STEPS = SCHEDULE.steps
 SHOWN = 25  # steps that a line of the log is the mean of
 COLUMNS = ("mean_weight", "max_weight", "acceptance", "zero_share", "wasserstein", "penalty")

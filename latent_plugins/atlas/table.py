@@ -6,9 +6,15 @@ log-volume and its standard deviation, with the predictor (`predictor.npz`) and 
 (`labels-….npy`) beside them. Latents are not stored: candidate i is a pure function of the atlas seed and i.
 """
 
+from __future__ import annotations
+
+import dataclasses
 import math
+import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +32,10 @@ from latent_plugins.atlas.settings import (
 )
 from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.importance.weights import log_volume as log_volumes
+
+if TYPE_CHECKING:
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.atlas.record import AtlasSettings
 
 KNOWN = ("damaged", "not an atlas", "refused", "its ")  # how messages on published files begin
 
@@ -47,7 +57,14 @@ class Atlas:
     ((20, 63), (20,), torch.Size([2, 64]))
     """
 
-    def __init__(self, path, tables, *, settings=None, latents=None):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        tables: dict[int | None, np.ndarray],
+        *,
+        settings: AtlasSettings | None = None,
+        latents: dict[int | None, np.ndarray] | None = None,
+    ) -> None:
         self.path = path
         self.settings = settings
         self._tables = tables  # {label or None: float32 [N, k]}; of predicted volumes [N, 2]
@@ -57,16 +74,36 @@ class Atlas:
         self.classes = None if None in tables else tuple(tables)
 
     @staticmethod
-    def build(generator, path, *, min_spearman=atlas_build.MIN_SPEARMAN, **settings):
+    def build(
+        generator: Generator,
+        path: str | os.PathLike,
+        *,
+        min_spearman: float = atlas_build.MIN_SPEARMAN,
+        **settings: Any,
+    ) -> Atlas:
         """`make_settings` and `build` in one call."""
         return build_alone(generator, path, make_settings(generator, **settings), min_spearman=min_spearman)
 
     @staticmethod
-    def open(path):
+    def open(path: str | os.PathLike) -> Atlas:
         """`open_atlas`."""
         return open_atlas(path)
 
-    def record(self):
+    def first(self, n: int) -> Atlas:
+        """The Atlas of its first n candidates (of each class): what a build of n gives, but for rounding.
+
+        Candidates are functions of the seed and their number. Raises ValueError where there are not so many.
+        """
+        if n == min(map(len, self._tables.values())):
+            return self
+        if not 0 < n < min(map(len, self._tables.values())):
+            raise ValueError(f"the atlas has {min(map(len, self._tables.values()))} candidates, not {n}")
+        tables = {label: table[:n] for label, table in self._tables.items()}
+        latents = self._latents and {label: rows[:n] for label, rows in self._latents.items()}
+        settings = self.settings and dataclasses.replace(self.settings, candidates=n)
+        return Atlas(self.path, tables, settings=settings, latents=latents)
+
+    def record(self) -> dict[str, Any]:
         """{name: value} of what decides the candidates and their volumes; of a published file nothing is known."""
         if self.settings is None:
             return {}
@@ -74,22 +111,22 @@ class Atlas:
         return dict(found, atlas_seed=self.settings.seed)
 
     @property
-    def predicted(self):
+    def predicted(self) -> bool:
         """Whether the volumes are a predictor's, known for one top_k alone."""
         return self.settings is not None and self.settings.predicted
 
-    def spectra(self, label=None):
+    def spectra(self, label: int | None = None) -> np.ndarray:
         """Singular values float32 [N, top_k], descending, candidate by candidate. ValueError of predicted volumes."""
         if self.predicted:
             raise ValueError(f"{self.path}: an atlas of predicted volumes, it holds no singular values")
         return self._tables[self._check(label)]
 
-    def uncertainty(self, label=None):
+    def uncertainty(self, label: int | None = None) -> np.ndarray:
         """Standard deviations float64 [N] in nats of predicted log-volumes; zeros where they were computed."""
         table = self._tables[self._check(label)]
         return table[:, 1].astype(np.float64) if self.predicted else np.zeros(len(table))
 
-    def latents(self, indices, label=None):
+    def latents(self, indices: Sequence[int] | np.ndarray, label: int | None = None) -> torch.Tensor:
         """The z of candidates: float32 tensor [len(indices), z_dim]."""
         label = self._check(label)
         indices = np.asarray(indices, dtype=np.int64)
@@ -97,7 +134,7 @@ class Atlas:
             return torch.tensor(self._latents[label][indices])
         return candidates(self.settings, indices, label)
 
-    def log_volume(self, top_k=None, label=None):
+    def log_volume(self, top_k: int | None = None, label: int | None = None) -> np.ndarray:
         """Σ log(σ_i + ε) over the `top_k` largest singular values, computed or predicted: float64 [N].
 
         NaN marks candidates whose spectrum is zero or not finite; how many there are is warned about. Raises
@@ -118,7 +155,7 @@ class Atlas:
             warnings.warn(text, stacklevel=2)
         return volume
 
-    def check_network(self, generator):
+    def check_network(self, generator: Generator) -> None:
         """Raise AtlasError when the atlas was made with another network."""
         if self.settings is not None and self.settings.network != fingerprint(generator):
             raise AtlasError(f"{self.path}: an atlas of another network, build one for this network")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from latent_plugins.geometry.crossings import BentMap, crossings
 from latent_plugins.geometry.jacobians import check_rows, jacobians
-from latent_plugins.geometry.piecewise import rank_tolerance
+from latent_plugins.geometry.subspaces import spans, subspace_angles
 from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.spaces import DOMAINS, to_sphere
 from latent_plugins.volume.spectrum.memory import BYTES_PER_ENTRY
@@ -57,58 +57,25 @@ def _orthonormal(basis):
     return q
 
 
-def projection_distance(a, b, *, tolerance=None):
-    """‖P(A) − P(B)‖₂ float64 [N] of slopes a and b, both [N, out, in]: sin θ of Theorem 4, from 0 to 1.
-
-    P projects onto the columns' span, up to the numerical rank: singular values above `tolerance` times the largest
-    (None: `rank_tolerance` of the dtype). Spans of different dimensions are at a right angle, distance 1; the theorem
-    itself supposes full rank, or a basis of either span (its footnote). With orthonormal bases U and V of spans of one
-    dimension the distance is the largest singular value of V − UUᵀV, which small angles do not lose. Slopes that are
-    not finite give NaN. Raises ValueError for shapes that do not fit.
-    """
-    if a.ndim != 3 or b.ndim != 3 or a.shape[:2] != b.shape[:2]:
-        raise ValueError(f"slopes must be [N, out, in] of one output, not {list(a.shape)} and {list(b.shape)}")
-    (u, ranks_a), (v, ranks_b) = (_spans(slope, tolerance) for slope in (a, b))
-    found = torch.where(ranks_a == ranks_b, 0.0, 1.0).double().to(u.device)
-    for rank in ranks_a[ranks_a == ranks_b].unique().tolist():
-        if rank > 0:
-            rows = (ranks_a == rank) & (ranks_b == rank)
-            left, right = u[rows][:, :, :rank], v[rows][:, :, :rank]
-            rest = right - left @ (left.transpose(1, 2) @ right)
-            found[rows] = torch.linalg.svdvals(rest)[:, 0].clamp(max=1)
-    broken = ~(torch.isfinite(a).flatten(1).all(dim=1) & torch.isfinite(b).flatten(1).all(dim=1))
-    return found.masked_fill(broken, torch.nan)
-
-
-def _spans(slope, tolerance):
-    """(orthonormal bases [N, out, min(out, in)] of the columns' spans, the largest directions first, and ranks [N])."""
-    tolerance = rank_tolerance(slope.dtype) if tolerance is None else tolerance
-    slope = slope.double()
-    broken = ~torch.isfinite(slope).flatten(1).all(dim=1)
-    u, values, _ = torch.linalg.svd(slope.masked_fill(broken[:, None, None], 0), full_matrices=False)
-    counted = (values > tolerance * values[:, :1]).sum(dim=1)
-    return u, counted
-
-
 @dataclasses.dataclass(frozen=True)
 class AdjacentAngles:
     """Theorem 4 for P pairs of adjacent regions.
 
-    sine [P] float64: sin θ = ‖P(A) − P(A′)‖₂; ranks [P, 2] int64: the dimensions of both pieces, which are at a right
-    angle where they differ; hamming [P] int64: in how many entries the regions' activation codes differ (Appendix G: 1
-    across a common face, unless units share their border); pairs [P, 2] int64: the regions of a partition, or the paths
-    and their crossings.
+    angle [P] float64: θ with sin θ = ‖P(A) − P(A′)‖₂, in radians, 0 to π/2; ranks [P, 2] int64: the dimensions of both
+    pieces, which are at a right angle where they differ; hamming [P] int64: in how many entries the regions' activation
+    codes differ (Appendix G: 1 across a common face, unless units share their border); pairs [P, 2] int64: the regions
+    of a partition, or the paths and their crossings.
     """
 
-    sine: torch.Tensor
+    angle: torch.Tensor
     ranks: torch.Tensor
     hamming: torch.Tensor
     pairs: torch.Tensor
 
     @property
-    def angle(self):
-        """θ [P] in radians, 0 to π/2."""
-        return self.sine.asin()
+    def sine(self):
+        """sin θ [P] float64, as the theorem has it."""
+        return self.angle.sin()
 
 
 def partition_angles(partition, *, tolerance=None):
@@ -124,9 +91,9 @@ def partition_angles(partition, *, tolerance=None):
         raise ValueError("the partition has a single region, so there are no adjacent ones")
     slope = torch.from_numpy(partition.slope)
     first, second = pairs.T
-    ranks = torch.linalg.matrix_rank(slope, rtol=rank_tolerance(slope.dtype) if tolerance is None else tolerance)
+    ranks = spans(slope, tolerance)[1]
     return AdjacentAngles(
-        sine=projection_distance(slope[first], slope[second], tolerance=tolerance),
+        angle=subspace_angles(slope[first], slope[second], tolerance=tolerance),
         ranks=ranks[pairs],
         hamming=torch.from_numpy(partition.hamming_distances),
         pairs=pairs,
@@ -141,24 +108,24 @@ def path_angles(space_map, paths, *, most=1000, tolerance=None, max_memory=None,
     kink. None of a path that stays in one region. max_memory: as for `BentMap`. progress(counts, total, label)
     wraps the loop over paths. Raises ValueError for a map without hard units, or when no path crosses a border.
     """
-    bent, sines, ranks, hamming, pairs = BentMap(space_map, max_memory), [], [], [], []
+    bent, angles, ranks, hamming, pairs = BentMap(space_map, max_memory), [], [], [], []
 
     def paths_done():
         for number, path in enumerate(paths):
             for place, crossing in enumerate(crossings(bent, path, most=most)):
                 before, after = (bent.slope(crossing.z, states)[None] for states in (crossing.before, crossing.after))
-                sines.append(projection_distance(before, after, tolerance=tolerance)[0].item())
-                ranks.append([_spans(slope, tolerance)[1].item() for slope in (before, after)])
+                angles.append(subspace_angles(before, after, tolerance=tolerance)[0].item())
+                ranks.append([spans(slope, tolerance)[1].item() for slope in (before, after)])
                 hamming.append(crossing.hamming)
                 pairs.append((number, place))
             yield 1
 
     for _ in progress(paths_done(), len(paths), "paths through regions"):
         pass
-    if not sines:
+    if not angles:
         raise ValueError("no path leaves its region: take longer ones")
     return AdjacentAngles(
-        torch.tensor(sines, dtype=torch.float64), torch.tensor(ranks), torch.tensor(hamming), torch.tensor(pairs)
+        torch.tensor(angles, dtype=torch.float64), torch.tensor(ranks), torch.tensor(hamming), torch.tensor(pairs)
     )
 
 

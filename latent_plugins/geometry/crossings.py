@@ -5,6 +5,9 @@ map goes on beyond its region's borders, affine or at least smooth; so the borde
 map's pre-activations would leave the states, and both regions' slopes are known there, at the same latent. For a
 piecewise affine network on a straight path the border comes from one division, otherwise from Newton's method within a
 bracket. Everything is computed in float64, on the map's own device.
+
+Source: "Max-Affine Spline Insights into Deep Generative Networks" (Balestriero, Paris and Baraniuk, arXiv:2002.11912):
+adjacent regions, Definition 1; their codes, Appendix G.
 """
 
 import copy
@@ -17,10 +20,12 @@ from torch.func import jvp
 from torch.overrides import TorchFunctionMode
 
 from latent_plugins.geometry.jacobians import jacobians
-from latent_plugins.geometry.piecewise import Bend, is_piecewise_affine
+from latent_plugins.geometry.piecewise import Bend, check_piecewise_affine, is_piecewise_affine
+from latent_plugins.geometry.subspaces import subspace_angles
 from latent_plugins.priors import DOMAINS
 from latent_plugins.spaces import SpaceMap, to_sphere
 
+MAX_REGIONS = 10_000  # of a path
 # Pre-activations this near a break, as a part of their layer's largest and of what changes most along the path, are on
 # it.
 ON_BREAK = 1e-12
@@ -111,6 +116,13 @@ class BentMap:
 
     def slope(self, z, states):
         """The slope [out, in] float64 at z [1, in] of the map with these states: A of that region, at z or beyond."""
+        if self.affine:  # a plain network: all directions fit memory at once
+            directions = torch.eye(z.shape[1], dtype=torch.float64, device=z.device)
+            with torch.no_grad():
+                (_, columns) = jvp(
+                    lambda x: self.run(x, states)[0], (z.double().repeat(len(directions), 1),), (directions,)
+                )
+            return columns.T.contiguous()
         options = dict(max_memory=self.max_memory, bytes_per_entry=BYTES_PER_ENTRY)
         return torch.cat(list(jacobians(lambda x: self.run(x, states)[0], z.double(), **options)))[0]
 
@@ -191,17 +203,59 @@ class Crossing:
     hamming: int
 
 
+@dataclasses.dataclass(frozen=True)
+class PathRegions:
+    """The R regions of a piecewise affine network that a path from one latent to another goes through, in order.
+
+    t: where they begin and end, float64 [R + 1], from 0 to 1; codes: int8 [R, bits], see `activation_code`; slope:
+    their matrices A float64 [R, out, in], of the network's flattened output.
+    """
+
+    t: torch.Tensor
+    codes: torch.Tensor
+    slope: torch.Tensor
+
+    def __len__(self):
+        return len(self.codes)
+
+    def changed(self):
+        """How many activations change their state at each crossing, the codes' Hamming distance: [R − 1]."""
+        return (self.codes[1:] != self.codes[:-1]).sum(dim=1)
+
+    def angles(self):
+        """Theorem 4 at each crossing: θ with sin θ = ‖P(A) − P(A′)‖₂, radians float64 [R − 1]."""
+        return subspace_angles(self.slope[:-1], self.slope[1:])
+
+
+def regions_along(network, start, end, *, max_regions=MAX_REGIONS):
+    """The PathRegions on the straight path between two latents [in].
+
+    network: see `check_piecewise_affine`. Raises ValueError for another kind of network, or more than max_regions
+    regions.
+    """
+    check_piecewise_affine(network)
+    bent, path = BentMap(network), Line(torch.as_tensor(start), torch.as_tensor(end))
+    found = crossings(bent, path, most=max_regions)
+    if len(found) >= max_regions:
+        raise ValueError(f"the path crosses more than {max_regions} regions: take a shorter one")
+    first = found[0].before if found else _settled(bent, path, 0.0, bent.states(_at(path, 0.0)))[0]
+    states = [first, *(each.after for each in found)]
+    codes = torch.stack([torch.cat([state.flatten() for state in each]) for each in states])
+    slope = torch.stack([bent.slope(_at(path, 0.0), each) for each in states])
+    t = torch.tensor([0.0, *(each.t for each in found), 1.0], dtype=torch.float64)
+    return PathRegions(t, codes, slope)
+
+
 def crossings(bent, path, *, most=1000):
     """The Crossings of a path, in order, at most so many: every region border between its ends.
 
     bent: a BentMap; path: a Line or GreatCircle. Where several units switch at one point, to ON_BREAK, it is one
-    crossing. Exact to the rounding of float64 for piecewise affine networks on a Line; for others, whose units may
-    leave a state and come back within a stride of 0.02 of the path, such a visit is missed. Raises ValueError for a map
-    without hard units.
+    crossing; borders at the start are none. Exact to the rounding of float64 for piecewise affine networks on a Line;
+    for others, whose units may leave a state and come back within a stride of 0.02 of the path, such a visit is missed.
+    Raises ValueError for a map without hard units.
     """
     t, found = 0.0, []
-    states = bent.states(_at(path, t))
-    look = bent.along(path, t, states)
+    states, look = _settled(bent, path, t, bent.states(_at(path, t)))
     while len(found) < most:
         t = _exit(bent, path, t, states, look)
         if t is None:

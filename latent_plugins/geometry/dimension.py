@@ -12,7 +12,7 @@ import dataclasses
 import torch
 
 from latent_plugins.geometry.jacobians import check_rows
-from latent_plugins.geometry.piecewise import Bend, fitting, layers
+from latent_plugins.geometry.piecewise import AFFINE, BENDS, Bend, fitting, is_piecewise_affine, layers
 from latent_plugins.volume.spectrum import spectrum
 from latent_plugins.volume.spectrum.subspace import RELATIVE_ROUNDING
 
@@ -74,10 +74,10 @@ def known_layers(sequential):
     return found
 
 
-def layer_rank_bound(sequential, *, tolerance=TOLERANCE):
+def rank_bound(sequential, *, tolerance=TOLERANCE):
     """The smallest rank of the linear layers of a torch.nn.Sequential, an int: no region has a larger dimension.
 
-    It holds for any element-wise activations. `rank_bound`, which knows which of them are off, is the sharper one.
+    It holds for any element-wise activations. `region_bounds`, which knows which of them are off, is sharper.
     Ranks are numerical, and never above a layer's widths. Raises ValueError for layers that are neither Linear nor
     element-wise.
     """
@@ -86,36 +86,51 @@ def layer_rank_bound(sequential, *, tolerance=TOLERANCE):
     return min(int(numerical_rank(v, tolerance)) for v in values)
 
 
-def rank_bound(network, z, *, tolerance=TOLERANCE):
+def region_bounds(network, z, *, tolerance=TOLERANCE):
     """Proposition 1 at the latents z [N, in]: min(in, min over layers of rank(diag(s) W)), int64 [N].
 
     s: the slopes of the layer's activations in the region of a latent; a layer is all affine modules up to the next
     activations (or to the end, then s is 1), and W the matrix of their composition. Only whether a slope is zero counts
-    for the rank, so leaky activations give rank(W). network: see `check_piecewise_affine`. Ranks are numerical, from
-    matrices in float64. Raises ValueError for other networks, latents that do not fit, a tolerance outside (0, 1), or
-    layers of more than 2²⁴ weights as a matrix.
+    for the rank, so leaky activations give rank(W), and so do smooth ones. network: see `check_piecewise_affine`, or a
+    Sequential of Linear and element-wise layers. Ranks are numerical, from matrices in float64. Raises ValueError for
+    other networks, latents that do not fit, a tolerance outside (0, 1), or layers of more than 2²⁴ weights as a matrix.
     """
+    stack = _stack(network)
     x = fitting(network, z)
-    bound = torch.full([len(x)], x.shape[1], dtype=torch.int64, device=x.device)
-    stack, group = layers(network), []
+    bounds = torch.full([len(x)], x.shape[1], dtype=torch.int64, device=x.device)
+    group, before = [], x
     with torch.no_grad():
         for layer in [*stack, None]:
-            if layer is not None and not isinstance(layer, Bend):
+            if layer is not None and not _bends(layer):
                 group.append(layer)
+                x = layer(x)
                 continue
-            before = x
-            for module in group:
-                x = module(x)
-            if layer is None:
-                if group:
-                    bound = bound.clamp(max=int(_matrix_rank(_matrix(group, before), tolerance)))
+            if layer is None and not group:
                 break
-            states = layer.states(x)
-            kept = layer.slope(states, x).flatten(1) != 0
-            matrix = _matrix(group, before) if group else torch.eye(kept.shape[1], dtype=torch.float64, device=x.device)
-            bound = torch.minimum(bound, _masked_ranks(matrix, kept, tolerance))
-            x, group = layer.apply(x, states), []
-    return bound
+            if group:
+                matrix = _matrix(group, before)
+            else:
+                matrix = torch.eye(x[0].numel(), dtype=torch.float64, device=x.device)
+            if isinstance(layer, Bend):
+                kept = layer.slope(layer.states(x), x).flatten(1) != 0
+            else:
+                kept = torch.ones(len(x), len(matrix), dtype=torch.bool, device=x.device)
+            bounds = torch.minimum(bounds, _masked_ranks(matrix, kept, tolerance))
+            group, before = [], x if layer is None else layer(x)
+            x = before
+    return bounds
+
+
+def _stack(network):
+    """The network's affine modules, `Bend`s and smooth element-wise modules, in their order."""
+    if is_piecewise_affine(network):
+        return layers(network)
+    known = [m for m in known_layers(network) if not isinstance(m, (torch.nn.Dropout, torch.nn.Identity))]
+    return [next((bend(m) for kind, bend in BENDS.items() if isinstance(m, kind)), m) for m in known]
+
+
+def _bends(layer):
+    return isinstance(layer, Bend) or isinstance(layer, ELEMENTWISE) and not isinstance(layer, AFFINE)
 
 
 def _matrix(group, like):
@@ -131,10 +146,6 @@ def _matrix(group, like):
     for module in group:
         columns, still = module(columns), module(still)
     return (columns - still).flatten(1).double().T
-
-
-def _matrix_rank(matrix, tolerance):
-    return numerical_rank(torch.linalg.svdvals(matrix)[None], tolerance)[0]
 
 
 def _masked_ranks(matrix, kept, tolerance):

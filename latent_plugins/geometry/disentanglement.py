@@ -1,11 +1,8 @@
 """Disentanglement: whether the latent's coordinates move the output in directions of their own.
 
-A generator is disentangled only where the columns of its Jacobian are orthogonal: then Q, the matrix of their absolute
+A generator is disentangled where the columns of its Jacobian are orthogonal: then Q, the matrix of their absolute
 cosines, is the identity. Source: "Max-Affine Spline Insights into Deep Generative Networks" (Balestriero, Paris and
-Baraniuk, arXiv:2002.11912), Proposition 5, where the columns are those of a region's slope matrix. For Table 1 its text
-names ‖Q − I‖₂, over 10,000 sampled regions, and the table's caption the cosines summed over pairs of columns: both are
-here, the norm as the spectral and as the Frobenius one. The table's means and deviations are over 8 trained networks,
-see `over_networks`.
+Baraniuk, arXiv:2002.11912), where the columns are those of a region's slope matrix.
 """
 
 import dataclasses
@@ -46,21 +43,22 @@ class Disentanglement:
     """How far from orthogonal the columns of a Jacobian are.
 
     `cosine_mean`, `cosine_max`: mean and largest over latents of a latent's mean cosine between two different columns
-    (0: orthogonal, 1: parallel); `sum_mean`, `sum_max`: the same of the sum of cosines over the pairs, each once, at
-    most in (in − 1) / 2; `distance_mean`, `distance_max`: of the Frobenius norm ‖Q − I‖_F, at most √(in (in − 1));
-    `spectral_mean`, `spectral_max`: of the spectral norm ‖Q − I‖₂, at most in − 1. `latents`: how many latents that is;
+    (0: orthogonal, 1: parallel); `distance_mean`, `distance_max`: the same of the Frobenius norm ‖Q − I‖_F, which is at
+    most √(in (in − 1)); `spectral_mean`, `spectral_max`: of the spectral norm ‖Q − I‖₂, at most in − 1;
+    `pair_sum_mean`, `pair_sum_max`: of the cosines' sum over pairs of columns. (The paper's Table 1 is of ‖Q − I‖₂ in
+    the text, which may mean either norm, and of the sum in its caption.) `latents`: how many latents that is;
     `left_out`: those with fewer than two columns or with a Jacobian that is not finite; `zero_columns`: columns of
     zeros in the latents that count, all together.
     """
 
     cosine_mean: float
     cosine_max: float
-    sum_mean: float
-    sum_max: float
     distance_mean: float
     distance_max: float
     spectral_mean: float
     spectral_max: float
+    pair_sum_mean: float
+    pair_sum_max: float
     latents: int
     left_out: int
     zero_columns: int
@@ -69,23 +67,23 @@ class Disentanglement:
 @dataclasses.dataclass(frozen=True)
 class LatentCosines:
     """What each of N latents has: mean `cosine` [N] over its pairs of columns that are not zero (NaN without a pair, or
-    for a Jacobian that is not finite), its sum `cosine_sum` [N] over those pairs, `distance` [N], ‖Q − I‖_F, `spectral`
-    [N], ‖Q − I‖₂, all float64, and how many `zero_columns` [N].
+    for a Jacobian that is not finite), `distance` [N], ‖Q − I‖_F, `spectral` [N], ‖Q − I‖₂, and `pair_sum` [N], the sum
+    over pairs, all float64, and how many `zero_columns` [N].
 
     `total` [in, in]: the sum of Q over the latents whose cosine is not NaN.
     """
 
     cosine: torch.Tensor
-    cosine_sum: torch.Tensor
     distance: torch.Tensor
     spectral: torch.Tensor
+    pair_sum: torch.Tensor
     zero_columns: torch.Tensor
     total: torch.Tensor
 
     @staticmethod
     def joined(parts):
         """The LatentCosines of all latents of the parts, in their order."""
-        names = ("cosine", "cosine_sum", "distance", "spectral", "zero_columns")
+        names = ("cosine", "distance", "spectral", "pair_sum", "zero_columns")
         rows = (torch.cat([getattr(part, name) for part in parts]) for name in names)
         return LatentCosines(*rows, sum(part.total for part in parts))
 
@@ -104,9 +102,10 @@ class LatentCosines:
         counts = self.counts
         if not counts.any():
             raise ValueError("no latent has a finite Jacobian with two columns that are not zero")
-        values = dict(cosine=self.cosine, sum=self.cosine_sum, distance=self.distance, spectral=self.spectral)
-        found = {f"{name}_mean": each[counts].mean().item() for name, each in values.items()}
-        found |= {f"{name}_max": each[counts].max().item() for name, each in values.items()}
+        found = {}
+        for name in ("cosine", "distance", "spectral", "pair_sum"):
+            values = getattr(self, name)[counts]
+            found |= {f"{name}_mean": values.mean().item(), f"{name}_max": values.max().item()}
         return Disentanglement(
             **found,
             latents=int(counts.sum()),
@@ -127,33 +126,30 @@ def latent_cosines(space_map, x, *, max_memory=None):
     extra = 6 * 8 * space_map.in_dim // max(space_map.out_dim, 1)
     for jacobian in jacobians(space_map, x, max_memory=max_memory, bytes_per_entry=BYTES_PER_ENTRY + extra):
         q, zero = _cosines(jacobian)
-        rest = q - torch.eye(q.shape[1], dtype=q.dtype, device=q.device)
-        distance = rest.flatten(1)
+        off = q - torch.eye(q.shape[1], dtype=q.dtype, device=q.device)
+        distance = off.flatten(1)
         columns = (~zero).sum(dim=1)
         # The diagonal is gone, and zero columns have only zeros. No pairs: NaN.
         cosine = distance.sum(dim=1) / (columns * (columns - 1))
         total = q[torch.isfinite(cosine)].sum(dim=0)
-        values = distance.sum(dim=1) / 2, distance.norm(dim=1), _spectral_norms(rest)
-        parts.append(LatentCosines(cosine, *values, zero.sum(dim=1), total))
+        broken = ~torch.isfinite(distance).all(dim=1)
+        # Entries that are not negative: the largest eigenvalue is the spectral norm. LAPACK refuses NaN.
+        spectral = torch.linalg.eigvalsh(off.masked_fill(broken[:, None, None], 0))[:, -1]
+        spectral = spectral.masked_fill(broken, torch.nan)
+        sums = distance.sum(dim=1) / 2
+        parts.append(LatentCosines(cosine, distance.norm(dim=1), spectral, sums, zero.sum(dim=1), total))
     return LatentCosines.joined(parts)
-
-
-def _spectral_norms(symmetric):
-    """‖M‖₂ [N] of symmetric matrices [N, n, n]; NaN where they are not finite."""
-    broken = ~torch.isfinite(symmetric).flatten(1).all(dim=1)
-    values = torch.linalg.eigvalsh(symmetric.masked_fill(broken[:, None, None], 0))  # LAPACK refuses NaN
-    return values.abs().amax(dim=1).masked_fill(broken, torch.nan)
 
 
 def over_networks(found):
     """{figure: (mean, standard deviation)} of the Disentanglements of several networks: a column of Table 1.
 
-    For the figures of one network, `cosine_mean` to `spectral_max`; the published table has 8 networks, trained from
+    For the figures of one network, `cosine_mean` to `pair_sum_max`; the published table has 8 networks, trained from
     different starts. The deviation is the sample's, with n − 1. Raises ValueError for fewer than two.
     """
     if len(found) < 2:
         raise ValueError(f"a mean and a deviation over networks need at least 2 of them, not {len(found)}")
-    names = [f"{name}_{what}" for name in ("cosine", "sum", "distance", "spectral") for what in ("mean", "max")]
+    names = [f"{name}_{what}" for name in ("cosine", "distance", "spectral", "pair_sum") for what in ("mean", "max")]
     values = {name: torch.tensor([getattr(each, name) for each in found], dtype=torch.float64) for name in names}
     return {name: (each.mean().item(), each.std().item()) for name, each in values.items()}
 

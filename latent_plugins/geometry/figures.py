@@ -1,5 +1,7 @@
 """Figures of a report on a generator's geometry. Need matplotlib, the optional extra `geometry`."""
 
+import math
+
 from latent_plugins.pictures.canvas import canvas, legend_above, save, settled
 from latent_plugins.pictures.labels import label_points
 
@@ -76,4 +78,33 @@ def save_scatter(path, points, *, xlabel, ylabel):
     axes.grid(alpha=0.3)
     settled(figure)
     label_points(axes, list(points.values()), [f"{text}" for text in points])
+    save(figure, path)
+
+
+def save_panels(path, groups, *, xlabel):
+    """Draw histograms of {legend: numbers} below each other, on one axis, and write the PNG `path`."""
+    everything = [x for numbers in groups.values() for x in numbers if math.isfinite(x)]
+    low, high = min(everything), max(everything)
+    bins = [low + (high - low) * i / 40 for i in range(41)] if low < high else 1
+    figure, panels = canvas(7, max(4, 1.1 * len(groups)), len(groups))
+    for axes, (legend, numbers) in zip(panels, groups.items()):
+        axes.hist([x for x in numbers if math.isfinite(x)], bins=bins)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylabel(legend, rotation=0, ha="right", va="center", fontsize="small")
+        axes.grid(alpha=0.3)
+    panels[-1].set_xlabel(xlabel)
+    save(figure, path)
+
+
+def save_bounds(path, lines, points):
+    """Draw bounds {legend: ([ε], [bound])} and measured {text: (ε, precision)} and write the PNG `path`."""
+    figure, (axes,) = canvas()
+    for legend, (x, y) in lines.items():
+        axes.plot(x, y, label=legend, linestyle="--" if "asymptotic" in legend else "-")
+    axes.plot(*zip(*points.values()), marker="o", linestyle="", color="black", label="measured")
+    axes.set(xscale="log", xlabel=r"$\epsilon = D/(2L)$", ylabel="precision", ylim=(0, 1.05))
+    axes.grid(alpha=0.3)
+    legend_above(figure, axes)
+    settled(figure)
+    label_points(axes, list(points.values()), list(points))
     save(figure, path)

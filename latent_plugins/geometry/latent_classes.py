@@ -52,8 +52,11 @@ def linear_separability(z, labels, *, generator, held_out=0.25):
 
     Multinomial logistic regression (scikit-learn's, an L2 penalty with C = 1, up to 1000 iterations of L-BFGS) learns
     from some latents and is asked about the others: of each class the share `held_out`, at least one, picked by
-    `generator`, a CPU torch.Generator. Raises ValueError without scikit-learn, for labels that do not fit, fewer than
-    two classes or fewer than two latents of one, or a share that is not between 0 and 1.
+    `generator`, a CPU torch.Generator. In the paper it learns from 100,000 and is asked about 10,000 (1/11), of data
+    sets of colour images those alone whose classifier is sure by 0.7 or more; its penalty is not told.
+
+    Raises ValueError without scikit-learn, for labels that do not fit, fewer than two classes or fewer than two latents
+    of one, or a share that is not between 0 and 1.
     """
     if not 0 < held_out < 1:
         raise ValueError(f"the share held out must lie between 0 and 1, not at {held_out}")

@@ -46,6 +46,19 @@ def repeated_maxima(norms):
     return norms.amax(dim=1)
 
 
+def maxima_over_samples(norms):
+    """(mean, standard deviation) float64 [n] each, over repeats, of the largest of the first 1, 2, … n norms [R, n].
+
+    What MaGNET's Fig. 8 shows, from 200 runs: how the estimate of the Lipschitz constant grows with the samples. Raises
+    ValueError for fewer than two repeats, or norms that are not finite.
+    """
+    norms = torch.as_tensor(norms).double()
+    if norms.ndim != 2 or len(norms) < 2 or not norms.shape[1] or not norms.isfinite().all():
+        raise ValueError(f"norms must be finite and [repeats, n] with two repeats or more, not {list(norms.shape)}")
+    largest = norms.cummax(dim=1).values
+    return largest.mean(dim=0), largest.std(dim=0)
+
+
 @dataclasses.dataclass(frozen=True)
 class VarianceRatio:
     """The `ratio` of two sample variances and its interval from `low` to `high` at the confidence `level`."""

@@ -60,9 +60,10 @@ def base_correction(log_prior, alpha):
     """−α·log p(z), to be added to ρ·log-volume: takes the prior's own density out of the sampled law. float64 [N].
 
     log_prior: log-density of the base measure at each candidate [N], up to a constant. Candidates come from p, so that
-    their weights volume^ρ give the law p·volume^ρ: with α = 0, as the papers' code does, MaGNET is uniform on the
-    manifold only where p is flat. With α = 1 p cancels: uniform over what the candidates cover, their typical set. On
-    the sphere p is constant and there is nothing to correct. Raises ValueError for an α outside 0 to 1.
+    their weights volume^ρ give the law p·volume^ρ: with α = 0 MaGNET is uniform on the manifold only where p is flat.
+    (Both papers' texts take candidates that are uniform on the latent domain: the bases `uniform` and `ball`.) With
+    α = 1 p cancels: uniform over what the candidates cover, their typical set. On the sphere p is constant and there is
+    nothing to correct. Raises ValueError for an α outside 0 to 1.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha lies between 0 (as published) and 1 (the prior cancels), not at {alpha}")

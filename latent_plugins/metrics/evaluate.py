@@ -39,14 +39,14 @@ def evaluate(
     Raises ValueError for what cannot be computed (too few images, a detector without the output that is needed, …),
     as early as it is known.
     """
-    for metric in metrics:
-        check(metric, generator, real, detectors, psi, sampler.truncates)
+    rules = dict(mirror=mirror, allow_singular=allow_singular)
+    check_all(metrics, generator, real, detectors, psi=psi, truncates=sampler.truncates, **rules)
     sampler = Watched(sampler, on_latents or (lambda latents: None))
     on_features = [metric for metric in metrics if metric.storage]
     if on_features:
         figures = feature_figures(
-            on_features, generator, sampler, real, detectors, seed=seed, mirror=mirror, allow_singular=allow_singular,
-            progress=progress, on_images=on_images, batch=batch,
+            on_features, generator, sampler, real, detectors, seed=seed, mirror=mirror, progress=progress,
+            on_images=on_images, batch=batch,
             rendering=dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, seed=seed),
         )  # fmt: skip
         yield from figures
@@ -63,6 +63,16 @@ def evaluate(
 
 def since(start):
     return time.time() - start
+
+
+def check_all(metrics, generator, real, detectors, *, psi, truncates, mirror, allow_singular):
+    """Raise ValueError when one of the metrics cannot be computed, or would depend on the number of images alone."""
+    for metric in metrics:
+        check(metric, generator, real, detectors, psi, truncates)
+        if metric.needs_real and metric.storage == "moments" and not allow_singular:
+            detector = detectors[metric.detector]
+            count = real.size(request_of(metric, detector.digest, mirror))
+            check_covariance(metric, count, width(detector, generator))
 
 
 def check(metric, generator, real, detectors, psi, truncates=False):
@@ -83,16 +93,21 @@ def check(metric, generator, real, detectors, psi, truncates=False):
     if metric.of_features is None:
         return
     count = real.size(request_of(metric, metric.detector, False)) if metric.needs_real else None
-    if count is not None and metric.k is not None and min(count, metric.samples) < metric.k + 1:
-        raise ValueError(
-            f"{metric.name} needs at least {metric.k + 1} real and {metric.k + 1} generated images for neighbour "
-            f"{metric.k}; there are {count} and {metric.samples}"
-        )
-    metric.of_features.check(metric, count)
+    try:
+        if count is not None and metric.k is not None and min(count, metric.samples) < metric.k + 1:
+            raise ValueError(
+                f"{metric.name} needs at least {metric.k + 1} real and {metric.k + 1} generated images for neighbour "
+                f"{metric.k}; there are {count} and {metric.samples}"
+            )
+        metric.of_features.check(metric, count)
+    except ValueError as error:
+        if count is None or count >= metric.samples:  # then it is not for the data set's size
+            raise
+        raise ValueError(f"{error} (real images: {real.name})") from None
 
 
 def feature_figures(
-    metrics, generator, sampler, real, detectors, *, seed, mirror, allow_singular, progress, on_images, batch, rendering
+    metrics, generator, sampler, real, detectors, *, seed, mirror, progress, on_images, batch, rendering
 ):
     """The metrics that are functions of features, as `evaluate` yields them."""
     start = time.time()
@@ -100,9 +115,6 @@ def feature_figures(
     by_digest = {detectors[metric.detector].digest: detectors[metric.detector] for metric in metrics}
     digest = {metric: detectors[metric.detector].digest for metric in metrics}
     requests = {metric: request_of(metric, digest[metric], mirror) for metric in metrics if metric.needs_real}
-    for metric, request in requests.items():
-        if metric.storage == "moments" and not allow_singular:
-            check_covariance(metric, real.size(request), width(by_digest[digest[metric]], generator))
     statistics = real.statistics(list(requests.values()), by_digest) if requests else {}
 
     kept, accumulators = {}, {}

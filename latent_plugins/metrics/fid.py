@@ -59,4 +59,6 @@ class UnbiasedFid(Fid):
     def check(cls, metric, count):
         """See Kind.check."""
         if min(count, metric.samples) < 2:
-            raise ValueError(f"{metric.name} needs at least 2 real and generated images")
+            raise ValueError(
+                f"{metric.name} needs at least 2 real and 2 generated images; there are {count} and {metric.samples}"
+            )

@@ -28,6 +28,7 @@ def open_detectors(metrics, chosen, lpips_heads, entry, **options):
         if mark and part == SPACE:
             continue
         sources.update({part: source} if mark and part in sources else dict.fromkeys(sources, value))
+    sources["image"] = OFFICIAL_DETECTORS["image"]  # statistics of pixels, which no file replaces
     needed = sorted({metric.detector for metric in metrics if metric.detector})
     if lpips_heads is not None and "lpips" not in needed:
         raise ArgumentError("`lpips_heads` has no effect without a path length metric; leave it out")

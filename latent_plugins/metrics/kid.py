@@ -97,7 +97,9 @@ class Kid(Kind):
     def check(cls, metric, count):
         """See Kind.check."""
         if min(count, metric.samples) < 2:
-            raise ValueError(f"{metric.name} needs at least 2 real and generated images")
+            raise ValueError(
+                f"{metric.name} needs at least 2 real and 2 generated images; there are {count} and {metric.samples}"
+            )
 
     @classmethod
     def figures(cls, metric, real, generated, *, seed, progress):

@@ -9,6 +9,7 @@ import scipy.stats
 
 from dnnlib_compat.line_files import append_lines
 
+LEVEL = 0.95  # of intervals where nobody says
 DRAWN = ("distinct", "law_log_volume", "drawn_log_volume", "effective_rho")  # of a draw's report, in every line
 
 
@@ -45,7 +46,7 @@ def append_line(folder, line):
     append_lines(Path(folder) / f"metric-{line['metric']}.jsonl", [line])
 
 
-def mean_and_interval(values, level=0.95):
+def mean_and_interval(values, level=LEVEL):
     """(mean, [low, high]): the interval of the mean of independent repeats by Student's t distribution."""
     values = np.asarray(values, dtype=np.float64)
     half = scipy.stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
@@ -53,11 +54,16 @@ def mean_and_interval(values, level=0.95):
     return mean, [mean - float(half), mean + float(half)]
 
 
-def summary_line(lines):
-    """The record of the repeats of one setting: mean figures, and `interval95` of each."""
+def interval_key(level):
+    """What intervals of a level are called in records: `interval95`."""
+    return f"interval{100 * level:g}"
+
+
+def summary_line(lines, level=LEVEL):
+    """The record of the repeats of one setting: mean figures, and under `interval_key` the interval of each."""
     drawn = {key: np.mean([line[key] for line in lines]) for key in ("ess", *DRAWN) if lines[0].get(key) is not None}
     keys = lines[0]["results"]
-    summed = {key: mean_and_interval([line["results"][key] for line in lines]) for key in keys}
+    summed = {key: mean_and_interval([line["results"][key] for line in lines], level) for key in keys}
     line = {key: value for key, value in lines[0].items() if key not in ("seed", "repeat")}
     seconds = sum(each["total_time"] for each in lines)
     line.update(
@@ -68,6 +74,6 @@ def summary_line(lines):
         timestamp=time.time(),
         repeats=len(lines),
         seeds=[each["seed"] for each in lines],
-        interval95={key: interval for key, (_, interval) in summed.items()},
     )
+    line[interval_key(level)] = {key: interval for key, (_, interval) in summed.items()}
     return line

@@ -4,7 +4,7 @@ A name holds the number of generated images: `fid50k_full`, `fid500`, `pr5k3_ful
 
 A `k` before the neighbour is read as the ecosystem has it below 1,000 and not at all from there on: `pr50k3` is 50,000
 images and neighbour 3, `pr1024k3` 1,024 images and neighbour 3 (nobody draws a million). A plain number is a count with
-the usual neighbour, 3 for `pr` and `pr_exact`, 5 for `dc`: `pr300`, `dc1500_full`.
+the usual neighbour, 3 for `pr`, `pr_exact` and `f1_`, 5 for `dc`: `pr300`, `dc1500_full`.
 
 `_full` compares with the whole data set, without x-flips; the legacy names without it take as many real images as
 generated ones, from the beginning of the data set.
@@ -14,13 +14,21 @@ import dataclasses
 import difflib
 import re
 
+from dnnlib_compat.budgets import MAX_NUMBERS
+from dnnlib_compat.detectors import IMAGE_STATISTICS
+from dnnlib_compat.errors import quoted, shown
 from latent_plugins.metrics.kind import COUNT, HALF_TABLE, LPIPS, MOMENTS, TABLE
 from latent_plugins.metrics.registry import available_kinds
 
 __all__ = ["HALF_TABLE", "MOMENTS", "OFFICIAL_DETECTORS", "TABLE", "Metric", "parse_metric", "parse_metrics"]
 
 # The detectors' parts in the metrics, and the file that the official code uses for each.
-OFFICIAL_DETECTORS = {"inception": "inception-2015-12-05", "vgg16": "vgg16", "lpips": "vgg16"}
+OFFICIAL_DETECTORS = {
+    "inception": "inception-2015-12-05",
+    "vgg16": "vgg16",
+    "lpips": "vgg16",
+    "image": IMAGE_STATISTICS,
+}
 # From here on a number before the neighbour's k is the count itself, below thousands of images.
 PLAIN_COUNT = 1000
 # Metrics that are no function of features: names, and examples of them.
@@ -91,17 +99,20 @@ def parse_metric(name):
             samples = number_of_images(found)
             if samples < 1:
                 raise ValueError(f"{name}: the number of images must be positive")
+            if samples > MAX_NUMBERS:
+                raise ValueError(f"{shown(name)}: {MAX_NUMBERS} images are the most")
             of_features = kinds.get(kind)
             k = int(found["k"]) if found.get("k") else of_features and of_features.neighbour
             if k == 0:
-                raise ValueError(f"{name}: the neighbour is counted from 1, as in {kind}5k3")
+                usual = of_features.examples()[-1].replace("50k", "5k", 1)
+                raise ValueError(f"{name}: the neighbour is counted from 1, as in {usual}")
             return Metric(name, kind, samples, k, bool(found.get("full")), found.get("setting"), of_features)
     number = re.search(r"\d+k?", name)
     usual = examples()
     known = [example.replace("50k", number[0], 1) if number else example for example in usual] + usual
     longer = [example for example in known if example.startswith(name.lower()) and name]
     close = longer or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
-    raise ValueError(f"unknown metric {name!r}; did you mean {close[0]}? Kinds of metrics: {', '.join(usual)}")
+    raise ValueError(f"unknown metric {quoted(name)}; did you mean {close[0]}? Kinds of metrics: {', '.join(usual)}")
 
 
 def number_of_images(found):

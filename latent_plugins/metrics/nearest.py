@@ -13,24 +13,37 @@ SHORT = dict(pixels="px", features="feat")  # in captions
 
 
 class Nearest:
-    """The nearest of the rows seen so far to each of the queries [Q, D]: `distances` (L2) and `index`, both [Q]."""
+    """The k nearest of the rows seen so far to each of the queries [Q, D]: `k_distances` (L2), ascending, [Q, k].
 
-    def __init__(self, queries):
-        self.queries = queries
-        self.distances, self.index = torch.full((len(queries),), torch.inf), torch.zeros(len(queries), dtype=torch.long)
+    `distances` and `index`, both [Q], are those of the nearest one; of equal ones the first.
+    """
+
+    def __init__(self, queries, k=1):
+        self.queries, self.k = queries, k
+        self.k_distances = torch.full((len(queries), k), torch.inf)
+        self.k_index = torch.zeros(len(queries), k, dtype=torch.long)
+
+    @property
+    def distances(self):
+        return self.k_distances[:, 0]
+
+    @property
+    def index(self):
+        return self.k_index[:, 0]
 
     def add(self, rows, first):
         """Take in rows [n, D], whose numbers start at `first`."""
         # Plain differences: products would lose the distances of near copies to rounding.
-        found = torch.cdist(self.queries, rows, compute_mode="donot_use_mm_for_euclid_dist")
-        distances, place = (x.cpu() for x in found.min(dim=1))
-        closer = distances < self.distances
-        self.distances[closer], self.index[closer] = distances[closer], place[closer] + first
+        found = torch.cdist(self.queries, rows, compute_mode="donot_use_mm_for_euclid_dist").cpu()
+        numbers = torch.arange(first, first + len(rows)).expand(len(found), -1)
+        distances, index = torch.cat([self.k_distances, found], dim=1), torch.cat([self.k_index, numbers], dim=1)
+        order = distances.sort(dim=1, stable=True).indices[:, : self.k]
+        self.k_distances, self.k_index = distances.gather(1, order), index.gather(1, order)
 
     def part(self, start, stop):
         """The queries from start to stop alone."""
-        part = Nearest(self.queries[start:stop])
-        part.distances, part.index = self.distances[start:stop], self.index[start:stop]
+        part = Nearest(self.queries[start:stop], self.k)
+        part.k_distances, part.k_index = self.k_distances[start:stop], self.k_index[start:stop]
         return part
 
 
@@ -66,6 +79,30 @@ def nearest_of(images, dataset, detector, *, progress=unwatched):
     stops = np.cumsum([len(each) for each in images.values()]).tolist()
     spans = zip(images, [0, *stops], stops)
     return {name: {key: near.part(*span) for key, near in all_of.items()} for name, *span in spans}
+
+
+def near_distances(images, dataset, *, k=3, progress=unwatched):
+    """{name: L2 distances float32 [N, k]} by pixels from images to their k nearest of a data set, in one pass.
+
+    As in "Polarity Sampling", Fig. 6: k is 3 there, images are compared at 32 × 32 pixels, with values in [0, 255].
+    images: {name: uint8 [N, H, W, C]}. Raises ValueError for a data set of fewer than k images.
+    """
+    if len(dataset) < k:
+        raise ValueError(f"the data set has {len(dataset)} images, the {k} nearest need {k} or more")
+    queries = torch.from_numpy(np.concatenate(list(images.values()))).permute(0, 3, 1, 2)
+    found = Nearest(torch.cat([pixel_rows(part) for part in queries.split(BATCH)]), k)
+
+    def rounds():
+        first = 0
+        for batch in dataset.batches(range(len(dataset)), batch=BATCH):
+            found.add(pixel_rows(batch), first)
+            first += len(batch)
+            yield len(batch)
+
+    for _ in progress(rounds(), len(dataset), "training images"):
+        pass
+    stops = np.cumsum([len(each) for each in images.values()]).tolist()
+    return {name: found.k_distances[a:b] for name, a, b in zip(images, [0, *stops], stops)}
 
 
 def nearest_figure(images, found, dataset, *, cell=CELL):

@@ -97,10 +97,10 @@ class RealImages:
                 else:
                     missing.append(request)
         for mirror in (False, True):
-            self._compute([request for request in missing if request.mirror == mirror], detectors, mirror)
+            self.compute([request for request in missing if request.mirror == mirror], detectors, mirror)
         return {request: self._known[request] for request in requests}
 
-    def _compute(self, requests, detectors, mirror):
+    def compute(self, requests, detectors, mirror):
         if not requests:
             return
         dataset = self.mirrored if mirror else self.plain

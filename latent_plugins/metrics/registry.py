@@ -5,14 +5,19 @@ import warnings
 from dnnlib_compat.installed import entry_points
 from latent_plugins.metrics.density_coverage import DensityCoverage
 from latent_plugins.metrics.earth_mover import EarthMover
+from latent_plugins.metrics.f1 import F1
 from latent_plugins.metrics.fid import Fid, UnbiasedFid
+from latent_plugins.metrics.hausdorff import Hausdorff
 from latent_plugins.metrics.inception_score import InceptionScore
 from latent_plugins.metrics.kid import Kid
 from latent_plugins.metrics.kind import Kind
+from latent_plugins.metrics.looks import Looks
 from latent_plugins.metrics.precision_recall import ExactPrecisionRecall, PrecisionRecall
+from latent_plugins.metrics.shares import Shares
 
 ENTRY_POINTS = "latent_plugins.metrics"
-BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, DensityCoverage, EarthMover, InceptionScore)
+BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, F1, DensityCoverage, EarthMover, Hausdorff)
+BUILTIN += (InceptionScore, Shares, Looks)
 
 
 def available_kinds():

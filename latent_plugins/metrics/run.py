@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dnnlib_compat.pretrained import catalogue
 from latent_plugins import distributed
+from latent_plugins.metrics.evaluate import check_all
 from latent_plugins.metrics.evaluate import evaluate as figures_of
 from latent_plugins.metrics.inputs import open_detectors, open_real, recorded_data, space_detector
-from latent_plugins.metrics.lines import DRAWN, result_line, summary_line
+from latent_plugins.metrics.lines import DRAWN, LEVEL, result_line, summary_line
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.pictures.files import save_png
 from latent_plugins.samplers import create_sampler
@@ -19,14 +21,37 @@ from latent_plugins.samplers.recipe import Recipe
 from latent_plugins.samplers.registry import filters_and_base
 from latent_plugins.watching import SILENT
 
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.samplers.base import Sampler
+    from latent_plugins.watching import Watch
+
 SHARED_ATLAS = "another set of candidates: the repeats share one atlas (--fresh-atlas)"
 CANDIDATES_PER_SAMPLE = 4  # of an atlas that nobody gave a size, where candidates are cheap
 
 
 def evaluate(
-    metrics, generator, sampler="prior", *, data=None, detectors=(), lpips_heads=None, seed=0, psi=1.0, cutoff=None,
-    noise_mode="random", batch=None, workers=3, mirror=False, allow_singular=False, cache=True, watch=SILENT,
-):  # fmt: skip
+    metrics: str,
+    generator: Generator,
+    sampler: Sampler | str = "prior",
+    *,
+    data: str | os.PathLike | None = None,
+    detectors: Sequence[str] = (),
+    lpips_heads: str | None = None,
+    seed: int = 0,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    noise_mode: str = "random",
+    batch: int | None = None,
+    workers: int = 3,
+    mirror: bool = False,
+    allow_singular: bool = False,
+    cache: bool = True,
+    watch: Watch = SILENT,
+) -> dict[str, float]:
     """{official key: figure} of metrics of a generator whose latents a sampler draws.
 
     metrics: names separated by commas, such as `fid50k_full,pr50k3_full`. sampler: a Sampler, or the name of one that
@@ -60,6 +85,15 @@ def evaluate(
     return found
 
 
+def largest_values(points):
+    """{option: its largest value} of the options that Points vary."""
+    found = {}
+    for point in points:
+        for name, value in point.varied:
+            found[name] = max(value, found.get(name, value))
+    return found
+
+
 def default_batch(generator):
     """Images at once where nobody says: 64, fewer above 128 pixels."""
     return max(1, min(64, 64 * 128**2 // generator.img_resolution**2))
@@ -70,16 +104,18 @@ class Run:
 
     metrics: Metrics; points: all Points that will be asked for; source, entry: the network's file and catalogue entry;
     options: of the Recipe of the sampler. seed, repeats: of the latents, SEED, SEED + 1, …; fresh_atlas: whether each
-    repeat has an atlas of its own. save_images: how many of the first images are written to `outdir`.
+    repeat has an atlas of its own; confidence: the level of their intervals. save_images: how many of the first images
+    are written to `outdir`.
     """
 
     def __init__(
         self, metrics, points, generator, sampler_name, options, *, source, entry, data=None, mirror=None,
         detectors=(), lpips_heads=None, allow_code=False, batch=None, workers=3, cache=True, seed=0, repeats=1,
         noise_mode="random", cutoff=None, allow_singular=False, save_images=None, outdir=None, fresh_atlas=False,
-        watch=SILENT,
+        confidence=LEVEL, watch=SILENT,
     ):  # fmt: skip
         self.metrics, self.points, self.sampler_name, self.watch = metrics, points, sampler_name, watch
+        self.confidence = confidence
         self.outdir, self.save_images, self.seeds = outdir, save_images, range(seed, seed + repeats)
         self.fresh_atlas, (_, self.sampler_class) = fresh_atlas, filters_and_base(sampler_name)
         self.generator, self.source, self.entry = generator, source, entry
@@ -97,6 +133,9 @@ class Run:
         self.options = options = dict(options, detector=space_detector(options.get("space"), detectors))
         for point in points:
             generator.check_psi(point.psi)
+        truncates, rules = self.sampler_class.truncates, dict(mirror=mirror, allow_singular=allow_singular)
+        for psi in dict.fromkeys(1.0 if truncates else point.psi for point in points):
+            check_all(metrics, generator, self.real, self.detectors, psi=psi, truncates=truncates, **rules)
         if cutoff is not None and not generator.has_styles:
             raise ValueError(f"a {generator.family} network has no layers of styles; leave out --trunc-cutoff")
         self.recipe = Recipe(
@@ -110,6 +149,7 @@ class Run:
             needed=self.largest_draw(),
             shortage="{needed} samples are more than the {candidates} candidates of an atlas of this size",
             per_sample=CANDIDATES_PER_SAMPLE,
+            largest=largest_values(points),
         )
 
     def lines(self, point):
@@ -138,12 +178,12 @@ class Run:
                 finished[metric.name].append(line)
                 yield line
         if len(self.seeds) > 1:
-            yield from map(summary_line, finished.values())
+            yield from (summary_line(lines, self.confidence) for lines in finished.values())
 
     def sampler(self, point, atlas_seed=0):
         """(sampler, what describes it) of a Point. atlas_seed: of an atlas that is built for it."""
         empty = dict(space=None, rho=None, ess=None)
-        sampler, described = self.recipe.make(point.rho, point.psi, atlas_seed)
+        sampler, described = self.recipe.varied(dict(point.varied)).make(point.rho, point.psi, atlas_seed)
         described = dict(sampler=self.sampler_name, **empty | described, trunc=point.psi, mix=point.mix)
         if self.rendering["cutoff"] is not None:
             described["trunc_cutoff"] = self.rendering["cutoff"]

@@ -1,8 +1,13 @@
 """Images as files: conversion to 8 bits, PNG."""
 
+from pathlib import Path
+
+import numpy as np
 import PIL.Image
 import torch
 
+from dnnlib_compat.errors import check_regular, reading
+from dnnlib_compat.pictures import open_picture
 from dnnlib_compat.util import atomic_output
 
 
@@ -21,3 +26,10 @@ def save_png(image, path):
     picture = PIL.Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     with atomic_output(path) as tmp:
         picture.save(tmp, format="PNG")
+
+
+def read_png(path):
+    """The pixels of an image that `save_png` wrote: uint8 [H, W, C]. Raises ValueError for what is damaged."""
+    with reading(path, ValueError):
+        check_regular(path, ValueError)
+        return np.atleast_3d(np.asarray(open_picture(Path(path).read_bytes())))

@@ -1,6 +1,9 @@
 """From latents to images."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -9,6 +12,10 @@ from dnnlib_compat.gradients import no_grad
 from latent_plugins.noise import seeded_noise
 from latent_plugins.pictures.files import to_uint8
 from latent_plugins.truncation import by_truncation
+
+if TYPE_CHECKING:
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.samplers.base import Latents
 
 
 def inverse_transform(translate, angle):
@@ -24,7 +31,15 @@ def inverse_transform(translate, angle):
 
 
 @no_grad
-def images(generator, latents, *, psi=1, cutoff=None, noise_mode="const", batch=16):
+def images(
+    generator: Generator,
+    latents: Latents,
+    *,
+    psi: float = 1,
+    cutoff: int | None = None,
+    noise_mode: str = "const",
+    batch: int = 16,
+) -> torch.Tensor:
     """Images float32 [N, C, H, W], nominally in [−1, 1], of Latents, on the CPU.
 
     psi, cutoff: truncation of the rows that have none of their own; batch: images computed together. Raises ValueError

@@ -9,7 +9,7 @@ import torch
 
 from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
 from dnnlib_compat.networks.image_critic import ImageCritic
-from latent_plugins.reweighting.presets import INPUTS
+from latent_plugins.reweighting.presets import ACTIVATIONS, INPUTS
 
 
 def default_input(generator):
@@ -42,6 +42,10 @@ def mlp(sizes, activation):
     return torch.nn.Sequential(*itertools.chain.from_iterable(layers))
 
 
+def leaky_relu():
+    return torch.nn.LeakyReLU(0.2)
+
+
 def checked_sizes(sizes):
     """A tuple of positive layer sizes. Raises ValueError for anything else."""
     sizes = tuple(sizes)
@@ -53,22 +57,25 @@ def checked_sizes(sizes):
 class WeightNetwork(torch.nn.Module):
     """w^φ ("Latent reweighting", Issenhuth et al. 2022): inputs [N, in_dim] → importance weights [N], never negative.
 
-    ReLU everywhere, also at the output, so that whole regions can get the weight zero. The last bias starts at 1: the
+    ReLU at the output, so that whole regions can get the weight zero; after hidden layers the activation `relu`, or
+    `leaky-relu` of slope 0.2 (the paper's for large networks). The last bias starts at 1: the
     untrained network stays close to the prior, and no latent starts where the output's gradient is dead.
 
     Raises ValueError for layers of no size.
     """
 
-    def __init__(self, in_dim, hidden):
+    def __init__(self, in_dim, hidden, activation="relu"):
         super().__init__()
-        self.in_dim, self.hidden = in_dim, checked_sizes(hidden)
-        self.layers = mlp([in_dim, *self.hidden], torch.nn.ReLU)
+        self.in_dim, self.hidden, self.activation = in_dim, checked_sizes(hidden), activation
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}; known ones: {', '.join(ACTIVATIONS)}")
+        self.layers = mlp([in_dim, *self.hidden], torch.nn.ReLU if activation == "relu" else leaky_relu)
         self.out = torch.nn.Linear(self.hidden[-1], 1)
         torch.nn.init.ones_(self.out.bias)
 
     @property
     def settings(self):
-        return dict(in_dim=self.in_dim, hidden=list(self.hidden))
+        return dict(in_dim=self.in_dim, hidden=list(self.hidden), activation=self.activation)
 
     def forward(self, x):
         return self.out(self.layers(x)).relu().squeeze(1)
@@ -85,7 +92,7 @@ class VectorCritic(torch.nn.Module):
     def __init__(self, in_dim, hidden):
         super().__init__()
         self.in_dim, self.hidden = in_dim, checked_sizes(hidden)
-        self.layers = mlp([in_dim, *self.hidden], lambda: torch.nn.LeakyReLU(0.2))
+        self.layers = mlp([in_dim, *self.hidden], leaky_relu)
         self.out = torch.nn.Linear(self.hidden[-1], 1)
 
     @property
@@ -154,6 +161,6 @@ def critic_settings(generator, schedule):
     """Settings of the critic that suits a generator's output: one of images, below 4 pixels one of vectors."""
     size, channels = generator.img_resolution, generator.img_channels
     if size < 4:
-        return dict(kind="vector", in_dim=channels * size**2, hidden=list(schedule.hidden))
+        return dict(kind="vector", in_dim=channels * size**2, hidden=list(schedule.sizes(channels * size**2)))
     sizes = dict(channel_base=schedule.channel_base, channel_max=schedule.channel_max)
     return dict(kind="image", resolution=size, channels=channels, **sizes)

@@ -6,7 +6,6 @@ same number of threads).
 """
 
 import copy
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -34,6 +33,7 @@ from latent_plugins.reweighting.networks import (
     network_input,
 )
 from latent_plugins.reweighting.objective import critic_loss, distance, gradient_penalty, rewards, weight_loss
+from latent_plugins.reweighting.presets import former_numbers
 from latent_plugins.reweighting.weight_files import WHAT, WeightsError, save_weights
 
 FORMAT = "latent-plugins weights training 1"
@@ -43,7 +43,7 @@ MOST_STEPS = 1 << 60  # of a training, in a header
 COLUMNS = ("step", "mean_weight", "max_weight", "acceptance", "zero_share", "wasserstein", "penalty", "weight_loss")
 
 # What the random numbers of a training are for: substreams.
-INITIAL, REAL, FOR_CRITIC, FOR_WEIGHTS, NOISE, MEASURE = range(6)
+INITIAL, REAL, FOR_CRITIC, FOR_WEIGHTS, NOISE, MEASURE, WARM_REAL, WARM_CRITIC, WARM_NOISE = range(9)
 READ_AHEAD = 1000  # batches that one pass over the data set's files decodes
 MEASURED = 10_000  # latents that the final mean weight is taken over
 
@@ -60,7 +60,8 @@ def random_key(seed, number, purpose):
 def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, critic=None, snapshot=200, workers=3):
     """Train importance weights of a generator; iterate over the result to make the training happen.
 
-    Yields a row a step, a dict of the COLUMNS: the number of `step`s done; mean and largest weight, the share of
+    Yields a row a step, a dict of the COLUMNS: the number of `step`s done (up to zero for the schedule's warm-up, in
+    which the critic learns alone and every weight is 1); mean and largest weight, the share of
     latents that rejection would accept and the share of zero weights, over the step's batch; the critic's estimate of
     the `wasserstein` distance and its `penalty`; the loss of the weights. At the end `weights.npz` is in the folder
     `outdir`, which must exist (load_weights opens it). Every `snapshot` steps a checkpoint is written there; the same
@@ -77,7 +78,7 @@ def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, 
     another training or a damaged checkpoint, WeightsCollapsed (from the iteration) when the mean weight stays out of
     the schedule's bounds or anything is not finite.
     """
-    schedule = schedule if steps is None else dataclasses.replace(schedule, steps=steps)
+    schedule = schedule if steps is None else schedule.replace(steps=steps)
     if snapshot < 1:
         raise ValueError(f"a snapshot every {snapshot} steps: give 1 or more")
     check_data(generator, data)
@@ -98,12 +99,13 @@ def check_checkpoint(outdir):
 
 
 def steps_done(outdir):
-    """How many steps the checkpoint in a folder has behind it, 0 without one. Raises WeightsError if it is damaged."""
+    """How many steps the checkpoint in a folder has behind it, None without one; during the warm-up, minus how many of
+    its updates are left. Raises WeightsError if it is damaged."""
     path = Path(outdir) / CHECKPOINT
     if not path.exists():
-        return 0
+        return None
     steps = read_header(path, FORMAT, error=WeightsError, what=WHAT, remedy=REMEDY).get("step")
-    if not is_whole(steps, 0, MOST_STEPS):
+    if not is_whole(steps, -MOST_STEPS, MOST_STEPS):
         raise WeightsError(f"{path}: damaged, it does not say how far it got; {REMEDY}")
     return steps
 
@@ -151,15 +153,19 @@ def data_fingerprint(data):
 def real_batches(trainer, workers):
     """For every step that is left the list of its real batches, float32 [batch, C, H, W], on the CPU."""
     schedule, data = trainer.schedule, trainer.data
-    numbers = range(trainer.step * schedule.critic_steps, schedule.steps * schedule.critic_steps)
+    warm = range(schedule.warmup + min(trainer.step, 0), schedule.warmup)
+    first = max(trainer.step, 0) * schedule.critic_steps
+    numbers = itertools.chain(
+        ((number, WARM_REAL) for number in warm),
+        ((number, REAL) for number in range(first, schedule.steps * schedule.critic_steps)),
+    )
 
-    def indices(number):
-        random = torch.Generator().manual_seed(random_key(trainer.seed, number, REAL))
+    def indices(number, purpose):
+        random = torch.Generator().manual_seed(random_key(trainer.seed, number, purpose))
         return torch.randint(len(data), (schedule.real_batch,), generator=random)
 
     def batches():
-        for first in range(numbers.start, numbers.stop, READ_AHEAD):
-            chosen = [indices(number) for number in range(first, min(first + READ_AHEAD, numbers.stop))]
+        while chosen := [indices(*number) for number in itertools.islice(numbers, READ_AHEAD)]:
             if torch.is_tensor(data):
                 yield from (data[index].float() for index in chosen)
             else:
@@ -167,6 +173,8 @@ def real_batches(trainer, workers):
                 yield from (images.float() / 127.5 - 1 for images in pixels)
 
     together = batches()
+    for _ in warm:
+        yield [next(together)]
     while found := list(itertools.islice(together, schedule.critic_steps)):
         yield found
 
@@ -191,18 +199,21 @@ class Trainer:
         self.device = next(generator.parameters()).device
         with torch.random.fork_rng(devices=[]):  # initialisation draws from the global generator, which is the user's
             torch.manual_seed(random_key(seed, 0, INITIAL))
-            self.weights = WeightNetwork(input_dim(generator, input), schedule.hidden).to(self.device)
+            n = input_dim(generator, input)
+            self.weights = WeightNetwork(n, schedule.sizes(n), schedule.activation).to(self.device)
             self.critic = build_critic(critic_settings(generator, schedule)) if critic is None else critic
         self.critic = copy.deepcopy(self.critic).to(self.device).train().requires_grad_(True)
         self.average = copy.deepcopy(self.weights).requires_grad_(False)
         self.weights_opt = torch.optim.Adam(self.weights.parameters(), lr=schedule.weights_lr, betas=schedule.betas)
         self.critic_opt = torch.optim.Adam(self.critic.parameters(), lr=schedule.critic_lr, betas=schedule.betas)
-        self.step = 0
+        self.step = -schedule.warmup  # below zero the critic learns alone
         self.strikes = 0  # steps in a row whose mean weight was out of bounds
         self.identity = self._identity(critic)
 
     def train_step(self, batches):
         """Updates of the weights after one of the critic for each of the real `batches`; the log row."""
+        if self.step < 0:
+            return self.warmup_step(batches[0].to(self.device))
         for k, real in enumerate(batches):
             number = self.step * self.schedule.critic_steps + k
             critic_figures = self.critic_step(real.to(self.device), number)
@@ -214,19 +225,29 @@ class Trainer:
         row = dict(zip([*names, "wasserstein", "penalty"], figures), step=self.step)
         return {name: row[name] for name in COLUMNS}
 
-    def critic_step(self, real, number):
-        """One update of the critic; its estimate of the distance and its penalty, scalars."""
-        random = torch.Generator().manual_seed(random_key(self.seed, number, FOR_CRITIC))
+    def warmup_step(self, real):
+        """An update of the critic alone, against samples that all have the weight 1; the log row."""
+        distance, penalty = self.critic_step(real, self.step + self.schedule.warmup, alone=True)
+        self.step += 1
+        row = dict(step=self.step, mean_weight=1.0, max_weight=1.0, acceptance=1 / self.schedule.m, zero_share=0.0)
+        row.update(wasserstein=distance.item(), penalty=penalty.item(), weight_loss=0.0)
+        return {name: row[name] for name in COLUMNS}
+
+    def critic_step(self, real, number, alone=False):
+        """One update of the critic; its estimate of the distance and its penalty, scalars. alone: of the warm-up."""
+        schedule = self.schedule
+        random = torch.Generator().manual_seed(random_key(self.seed, number, WARM_CRITIC if alone else FOR_CRITIC))
+        noise = (number, WARM_NOISE) if alone else (2 * number, NOISE)
         with torch.no_grad():
-            images, inputs = self.generated(self.schedule.real_batch, random, 2 * number)
-            w = self.weights(inputs)
+            images, inputs = self.generated(schedule.real_batch, random, *noise)
+            w = images.new_ones(len(images)) if alone else self.weights(inputs)
         real_scores, scores = self.critic(real), self.critic(images)
-        loss = critic_loss(real_scores, scores, w, self.schedule.critic_loss)
-        penalty = gradient_penalty(self.critic, real, images, random)
+        loss = critic_loss(real_scores, scores, w, schedule.critic_loss, schedule.critic_term)
+        penalty = gradient_penalty(self.critic, real, images, random, schedule.penalty_kind)
         self.critic_opt.zero_grad(set_to_none=True)
-        (loss + self.schedule.penalty * penalty).backward()
+        (loss + schedule.penalty * penalty).backward()
         self.critic_opt.step()
-        return distance(real_scores, scores, w).detach(), penalty.detach()
+        return distance(real_scores, scores, w, schedule.critic_term).detach(), penalty.detach()
 
     def weights_step(self, number):
         """One update of the weights on fresh latents; statistics of the batch's weights and the loss, scalars."""
@@ -246,10 +267,10 @@ class Trainer:
         accepted = w.clamp(max=schedule.m).mean() / schedule.m
         return w.mean(), w.max(), accepted, (w == 0).float().mean(), loss.detach()
 
-    def generated(self, n, random, noise):
-        """Images of n prior latents, and what the weight network sees of these. noise: number of its noise."""
+    def generated(self, n, random, noise, purpose=NOISE):
+        """Images of n prior latents, and what the weight network sees of these. noise: number of its noise inputs."""
         z, c = (each.to(self.device) for each in self.latents(n, random))
-        with seeded_noise(random_key(self.seed, noise, NOISE), 0, self.device):
+        with seeded_noise(random_key(self.seed, noise, purpose), 0, self.device):
             images = self.generator(z, c, noise_mode="random")
         return images, network_input(self.generator, z, c, self.input)
 
@@ -298,7 +319,7 @@ class Trainer:
             self.critic,
             input=self.input,
             m=schedule.m,
-            schedule=dataclasses.asdict(schedule),
+            schedule=schedule.record(),
             steps=self.step,
             seed=self.seed,
             mean_weight=float(w.mean()),
@@ -308,7 +329,7 @@ class Trainer:
     def _identity(self, critic):
         """{name: value} of everything that decides the numbers of a training, the number of its steps aside."""
         fields = dict(network=fingerprint(self.generator), data=data_fingerprint(self.data), seed=self.seed)
-        fields.update(dataclasses.asdict(self.schedule), input=self.input)
+        fields.update(self.schedule.record(), input=self.input)
         fields["critic"] = "new" if critic is None else weights_fingerprint(critic, critic.settings)
         del fields["steps"]
         return parse_json(json.dumps(fields))
@@ -326,7 +347,7 @@ class Trainer:
         """Go on from what `save` wrote. Raises WeightsError when it is damaged or of another training."""
         header, parts = read_arrays(path, FORMAT, error=WeightsError, what=WHAT, remedy=REMEDY)
         try:
-            recorded, mine = header["identity"], self.identity
+            recorded, mine = former_numbers(header["identity"]), self.identity
             differing = [name for name in mine if recorded.get(name) != mine[name]]
             if differing:
                 name = differing[0]
@@ -334,8 +355,8 @@ class Trainer:
                     f"{path.parent} holds a training with another {name.replace('_', '-')} ({recorded.get(name)}, "
                     f"wanted {mine[name]}): choose another folder, or remove this one"
                 )
-            for name in ("step", "strikes"):
-                if not is_whole(header[name], 0, MOST_STEPS):
+            for name, least in (("step", -self.schedule.warmup), ("strikes", 0)):
+                if not is_whole(header[name], least, MOST_STEPS):
                     raise ValueError(f"its {name} is {quoted(header[name])}, not a count")
             if header["step"] > self.schedule.steps:
                 raise WeightsError(

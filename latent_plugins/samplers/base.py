@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,9 @@ class Latents:
 
     z: [N, z_dim] float32 on the CPU; c: [N, c_dim]; index: candidate numbers [N] of the atlas, −1 for rows that are not
     of it, None without one; log_volume: [N] float64, NaN where unknown, None without any; psi: truncation [N] float64
-    that the sampler gives its rows, NaN where it leaves that to the caller, None where it does so everywhere; report:
+    that the sampler gives its rows, NaN where it leaves that to the caller, None where it does so everywhere;
+    jacobian_norm: ‖J‖_F [N] float64 where Jacobian-based truncation measured it, else NaN, None without any; weight:
+    trained importance weights [N] float64 of latent reweighting, alike; report:
     {name: figure} of what the draw came to, for records.
 
     >>> import latent_plugins as lp
@@ -33,11 +37,14 @@ class Latents:
     index: np.ndarray | None = None
     log_volume: np.ndarray | None = None
     psi: np.ndarray | None = None
+    jacobian_norm: np.ndarray | None = None
+    weight: np.ndarray | None = None
     report: dict = dataclasses.field(default_factory=dict)
 
 
 # What the arrays of Latents hold in rows that another sampler drew.
-UNKNOWN = {"index": (-1, np.int64), "log_volume": (np.nan, np.float64), "psi": (np.nan, np.float64)}
+NUMBERS = ("log_volume", "psi", "jacobian_norm", "weight")
+UNKNOWN = {"index": (-1, np.int64)} | dict.fromkeys(NUMBERS, (np.nan, np.float64))
 
 
 class Needs(enum.Flag):
@@ -80,27 +87,27 @@ class Sampler(abc.ABC):
 
     settings = Settings()
 
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """{name: value} of the sampler and all its settings, defaults included, as JSON can hold them."""
         return dict(sampler=self.name, **self.settings.record())
 
     @abc.abstractmethod
-    def draw(self, seeds, c=None):
+    def draw(self, seeds: Iterable[int], c: torch.Tensor | None = None) -> Latents:
         """One latent a seed, as Latents. The same seed gives the same latent, whatever the batch.
 
         seeds: non-negative integers; c: labels [len(seeds), c_dim], or None for unconditional networks.
         """
 
     @abc.abstractmethod
-    def sample(self, n, generator, c=None):
+    def sample(self, n: int, generator: torch.Generator, c: torch.Tensor | None = None) -> Latents:
         """n latents in bulk, as Latents. generator: a CPU torch.Generator; c: labels [n, c_dim] or None."""
 
     @property
-    def capacity(self):
+    def capacity(self) -> int | None:
         """How many seeds `draw` has latents for (of each class), or None for any number."""
         return None
 
-    def independent(self):
+    def independent(self) -> Sampler:
         """A sampler of the same law whose draws take any seeds, and are independent for different ones.
 
         Itself, unless the sampler has a `capacity`. Raises ValueError where there is no such sampler.

@@ -75,6 +75,7 @@ class CriticSampler(Sampler):
     """
 
     needs = Needs.CRITIC
+    takes_ratios = False  # whether scores stand for log density ratios, rather than for anything that rises
     stream: int
 
     def __init__(self, generator, critic, *, batch=256, **settings):
@@ -119,7 +120,7 @@ class CriticSampler(Sampler):
         return prior_latents(self.generator, u)
 
     @no_grad
-    def _score(self, z):
+    def score(self, z):
         """Scores float64 [N] on the CPU of latents z [N, z_dim] on the CPU."""
         parts = [self._critic_score(part.to(self.device)).double().cpu() for part in z.split(self.batch)]
         return torch.cat([torch.empty(0, dtype=torch.float64), *parts])

@@ -8,16 +8,10 @@ import torch
 
 from latent_plugins.randomness import Stream
 from latent_plugins.samplers.discriminated import CriticSampler
+from latent_plugins.samplers.projections import projected, projection_setting
 from latent_plugins.settings import Settings, setting
 
 DELTA = 1e-3  # keeps the gradient of the distance finite at the start; the authors' figure
-
-# What is taken off a gradient g at z, in units of (g·z) z.
-PROJECTIONS = {
-    "tangent": lambda z: 1 / z.square().sum(dim=1, keepdim=True),
-    "published": lambda z: 1 / math.sqrt(z.shape[1]),
-    "none": lambda z: 0.0,
-}
 
 
 class DOTSampler(CriticSampler):
@@ -27,10 +21,8 @@ class DOTSampler(CriticSampler):
     default lipschitz, k, is the effective Lipschitz constant of the score as a function of z, the largest
     |score(z₁) − score(z₂)| / ‖z₁ − z₂‖ of `pairs` random pairs, and steps and rate are those of the authors' script.
 
-    step_projection: what keeps latents near the sphere of radius √d on which a Gaussian prior of d dimensions lies.
-    `tangent` replaces the gradient g by g − (g·z) z/‖z‖², its part along the sphere; `none` keeps g. `published`,
-    g − (g·z) z/√d, is what paper and script write; as ‖z‖² is about d, it takes off the radial part √d times, which
-    drives latents away from the sphere, and some of them to infinity.
+    step_projection: one of `projections.PROJECTIONS`; `published` is what paper and script write, and drives some
+    latents to infinity.
 
     Raises ValueError for a critic through which no gradient flows, options that make no sense, a score that does not
     depend on the latent; and, from a draw, when latents run away.
@@ -47,14 +39,11 @@ class DOTSampler(CriticSampler):
             None, low=0, low_open=True, metavar="K", help="What the score is divided by.", default_text="estimated"
         )
         pairs: int = setting(100, low=1, metavar="N", help="Pairs of latents that this is estimated from.")
-        step_projection: str = setting(
-            "tangent", choices=tuple(PROJECTIONS), help="What keeps latents near the sphere of radius sqrt(d)."
-        )
+        step_projection: str = projection_setting()
 
     def __init__(self, generator, critic, **options):
         super().__init__(generator, critic, **options)
         self.steps, self.rate = self.settings.steps, self.settings.rate
-        self.projection = PROJECTIONS[self.settings.step_projection]
         probe = self._setup_latents(1).to(self.device).requires_grad_(True)
         with torch.enable_grad():
             if not self._critic_score(probe).requires_grad:
@@ -66,7 +55,7 @@ class DOTSampler(CriticSampler):
 
     def _effective_lipschitz(self, pairs):
         first, second = self._setup_latents(2 * pairs).chunk(2)
-        rise = (self._score(first) - self._score(second)).abs()
+        rise = (self.score(first) - self.score(second)).abs()
         return float((rise / (first - second).norm(dim=1)).max())
 
     def _run(self, source, n):
@@ -82,7 +71,7 @@ class DOTSampler(CriticSampler):
                 objective = (z - start + DELTA).norm(dim=1) - self._critic_score(z) / self.k
                 (g,) = torch.autograd.grad(objective.sum(), z)
             z = z.detach()
-            z = z - self.rate * (g - (g * z).sum(dim=1, keepdim=True) * z * self.projection(z))
+            z = z - self.rate * projected(g, z, self.settings.step_projection)
             if not z.isfinite().all():
                 raise ValueError("latents ran away to infinity: take step_projection='tangent', or a smaller rate")
         return z

@@ -27,6 +27,7 @@ class DRSSampler(CriticSampler):
 
     name = "drs"
     summary = "rejection by a discriminator"
+    takes_ratios = True
     stream = Stream.DRS
 
     class Settings(Settings):
@@ -41,12 +42,12 @@ class DRSSampler(CriticSampler):
     def __init__(self, generator, critic, **options):
         super().__init__(generator, critic, **options)
         self.epsilon, self.max_tries, self.gamma = self.settings.epsilon, self.settings.max_tries, 0.0
-        scores = self._score(self._setup_latents(self.settings.burn_in))
+        scores = self.score(self._setup_latents(self.settings.burn_in))
         self.maximum = float(scores.max())
         if not self.settings.no_shift:
-            self.gamma = float(np.percentile(self._logits(scores).numpy(), self.settings.percentile))
+            self.gamma = float(np.percentile(self.logits(scores).numpy(), self.settings.percentile))
 
-    def _logits(self, scores):
+    def logits(self, scores):
         """Logits [N] of the acceptance of scores [N], both float64."""
         f = (scores - self.maximum).clamp(max=0)
         return f - torch.log1p(-torch.exp(f - self.epsilon)) - self.gamma
@@ -58,7 +59,7 @@ class DRSSampler(CriticSampler):
                 raise ValueError(f"none of {tries} proposals for a latent was accepted: lower the percentile")
             each = max(1, AT_ONCE // len(pending))
             tried, u = (take(len(pending) * each) for take in (source.latents, source.uniforms))
-            accepted = (u < torch.sigmoid(self._logits(self._score(tried)))).reshape(-1, each)
+            accepted = (u < torch.sigmoid(self.logits(self.score(tried)))).reshape(-1, each)
             found, first = accepted.any(dim=1), accepted.int().argmax(dim=1)
             z[pending[found]] = tried.reshape(len(pending), each, -1)[found, first[found]]
             scored += int(torch.where(found, first + 1, each).sum())

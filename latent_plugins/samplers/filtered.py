@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import copy
+import dataclasses
 import time
 import warnings
 
@@ -51,6 +52,10 @@ class Filter(abc.ABC):
         z: [N, z_dim] float32 and c: [N, c_dim], on the CPU; u: uniform numbers in (0, 1), float64 [N], independent of z
         and of what other filters get, for filters that decide by chance.
         """
+
+    def decide(self, z, c, u):
+        """(which latents are kept, as `accept`; {field of Latents: float64 [N]} that was measured for it)."""
+        return self.accept(z, c, u), {}
 
 
 class FilterSampler(Sampler):
@@ -119,7 +124,7 @@ class FilterSampler(Sampler):
                 keys = [hashed(KEY_BYTES, "latent", self.depth, seeds[row], attempt) for row in kept.pending.tolist()]
             with told_once(attempt):
                 drawn = self.base.draw(keys, kept.c[kept.pending])
-            kept.take(drawn, self._each(drawn, [(seeds[row], attempt) for row in kept.pending.tolist()]))
+            kept.take(*self._each(drawn, [(seeds[row], attempt) for row in kept.pending.tolist()]))
             if not len(kept.pending):
                 return self._account(kept)
         raise self._rejected(kept, self.max_tries)
@@ -128,12 +133,15 @@ class FilterSampler(Sampler):
         """Latents of a base with a capacity: of every class from the first on, until enough have passed."""
         capacity = self.base.capacity
         for _, rows in by_class(kept.c):
-            wanted, passing, first = int(seeds[rows].max()) + 1, np.empty(0, dtype=np.int64), 0
+            wanted, passing, measured, first = int(seeds[rows].max()) + 1, np.empty(0, dtype=np.int64), {}, 0
             while len(passing) < wanted and first < capacity:
                 numbers = np.arange(first, min(first + BLOCK, capacity))
                 with told_once(1):  # this is only looked at; what is taken is drawn again below
                     drawn = self.base.draw(numbers, kept.c[rows[:1]].expand(len(numbers), -1))
-                accepted = self._each(drawn, [(int(number), 0) for number in numbers]).numpy()
+                judged, accepted = self._each(drawn, [(int(number), 0) for number in numbers])
+                accepted = accepted.numpy()
+                for name in self._measured(judged):
+                    measured.setdefault(name, []).append(getattr(judged, name)[accepted])
                 passing, first = np.append(passing, numbers[accepted]), first + len(numbers)
                 kept.proposed, kept.passed = kept.proposed + len(numbers), kept.passed + int(accepted.sum())
             if len(passing) < wanted:
@@ -141,14 +149,15 @@ class FilterSampler(Sampler):
                     f"{len(passing)} of the {capacity} latents of {self.base.name} pass the filters, so there is none "
                     f"for seed {wanted - 1}: draw from more, or relax the filters"
                 )
-            kept.put(rows, self.base.draw(passing[seeds[rows]], kept.c[rows]))
+            drawn = self.base.draw(passing[seeds[rows]], kept.c[rows])
+            found = {name: np.concatenate(parts)[seeds[rows]] for name, parts in measured.items()}
+            kept.put(rows, dataclasses.replace(drawn, **found))
         return self._account(kept, looked_at=True)
 
     def _each(self, drawn, numbers):
-        """Which rows of Latents pass, one at a time: bool [n]. numbers: (seed, attempt) of each."""
+        """As `_judge`, one row at a time. numbers: (seed, attempt) of each."""
         u = [self._chances(*number) for number in numbers]
-        accepted = [self._accept(*row) for row in zip(drawn.z.split(1), drawn.c.split(1), u)]
-        return torch.cat([torch.empty(0, dtype=torch.bool), *accepted])
+        return self._judge(drawn, zip(drawn.z.split(1), drawn.c.split(1), u))
 
     def sample(self, n, generator, c=None):
         """See Sampler.sample. Latents that are rejected are replaced in further rounds.
@@ -171,8 +180,7 @@ class FilterSampler(Sampler):
                 drawn = self.base.sample(len(kept.pending), generator, kept.c[kept.pending])
             rounds += 1
             u = torch.rand(len(drawn.z), len(self.filters), generator=generator, dtype=torch.float64)
-            parts = zip(*(x.split(self.batch) for x in (drawn.z, drawn.c, u)))
-            accepted = torch.cat([self._accept(*part) for part in parts])
+            drawn, accepted = self._judge(drawn, zip(*(x.split(self.batch) for x in (drawn.z, drawn.c, u))))
             # Rejections in a row over all latents: where nothing passes nobody waits long.
             places = torch.nonzero(accepted)[:, 0]
             rejected = rejected + len(accepted) if not len(places) else len(accepted) - 1 - int(places[-1])
@@ -187,15 +195,31 @@ class FilterSampler(Sampler):
         bits = [hashed(8, "chance", self.depth, seed, attempt, number) >> 11 for number in range(len(self.filters))]
         return (torch.tensor([bits], dtype=torch.float64) + 0.5) * 2.0**-53
 
-    def _accept(self, z, c, u):
-        """Which rows all filters accept: bool [n]. u: [n, filters]."""
-        passing = torch.arange(len(z))
-        for number, each in enumerate(self.filters):
-            if len(passing):
-                passing = passing[each.accept(z[passing], c[passing], u[passing, number])]
-        accepted = torch.zeros(len(z), dtype=torch.bool)
-        accepted[passing] = True
-        return accepted
+    def _judge(self, drawn, parts):
+        """(Latents with what filters measured of them, which rows all filters accept: bool [n]).
+
+        parts: (z, c, u [n, filters]) of the rows, one after the other.
+        """
+        accepted, measured, first = torch.zeros(len(drawn.z), dtype=torch.bool), {}, 0
+        for z, c, u in parts:
+            passing = torch.arange(len(z))
+            for number, each in enumerate(self.filters):
+                if not len(passing):
+                    break
+                kept, told = each.decide(z[passing], c[passing], u[passing, number])
+                for name, values in told.items():
+                    unknown, dtype = UNKNOWN[name]
+                    whole = measured.setdefault(name, np.full(len(accepted), unknown, dtype=dtype))
+                    whole[first + passing.numpy()] = values
+                passing = passing[kept]
+            accepted[first + passing] = True
+            first += len(z)
+        return dataclasses.replace(drawn, **measured), accepted
+
+    @staticmethod
+    def _measured(judged):
+        """The fields of Latents that filters may have measured, where they are known."""
+        return [name for name in ("jacobian_norm", "weight") if getattr(judged, name) is not None]
 
     def _account(self, kept, looked_at=False):
         """Latents of what was kept, and the last effort. looked_at: of an order, whose law its own draw judges."""

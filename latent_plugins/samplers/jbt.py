@@ -118,12 +118,17 @@ class JBTFilter(Filter):
 
     def accept(self, z, c, u):
         """See Filter.accept. u is not used."""
-        accepted = torch.ones(len(z), dtype=torch.bool)
+        return self.decide(z, c, u)[0]
+
+    def decide(self, z, c, u):
+        """See Filter.decide: the norms, where not everything is kept unseen."""
+        accepted, norms = torch.ones(len(z), dtype=torch.bool), torch.empty(len(z), dtype=torch.float64)
         if self.keep == 1:
-            return accepted
+            return accepted, {}
         for label, rows in self._by_label(c):
-            accepted[rows] = self.norms(z[rows], label) <= self.threshold(label)
-        return accepted
+            norms[rows] = self.norms(z[rows], label)
+            accepted[rows] = norms[rows] <= self.threshold(label)
+        return accepted, dict(jacobian_norm=norms.numpy())
 
     def norms(self, z, label):
         """‖J‖_F float64 [N] at latents z [N, z_dim] of one label [c_dim]."""

@@ -24,6 +24,7 @@ class MHSampler(CriticSampler):
 
     name = "mh"
     summary = "Markov chains by a discriminator"
+    takes_ratios = True
     stream = Stream.MH
 
     class Settings(Settings):
@@ -40,14 +41,14 @@ class MHSampler(CriticSampler):
     def _run(self, source, n):
         if self.real_scores is None:
             z = source.latents(n)
-            moved, _ = self._chains(source, z, self._score(z))
+            moved, _ = self._chains(source, z, self.score(z))
             return moved, n * (self.length + 1)
         start = self.real_scores[(source.uniforms(n) * len(self.real_scores)).long()]
         z, left = self._chains(source, torch.empty(n, self.generator.z_dim), start)
         again, scored = (~left).nonzero()[:, 0], n * self.length
         if len(again):
             fresh = source.latents(len(again))
-            z[again], _ = self._chains(source, fresh, self._score(fresh))
+            z[again], _ = self._chains(source, fresh, self.score(fresh))
             scored += len(again) * (self.length + 1)
         return z, scored
 
@@ -58,7 +59,7 @@ class MHSampler(CriticSampler):
         for first in range(0, self.length, together):
             count = min(together, self.length - first)
             tried = source.latents(count * len(z))
-            scores, u = self._score(tried).reshape(count, -1), source.uniforms(count * len(z)).reshape(count, -1)
+            scores, u = self.score(tried).reshape(count, -1), source.uniforms(count * len(z)).reshape(count, -1)
             for proposal, proposed, chance in zip(tried.reshape(count, len(z), -1), scores, u):
                 moves = chance.log() < proposed - score
                 z[moves], score[moves] = proposal[moves], proposed[moves]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,13 +34,30 @@ from latent_plugins.spaces import canonical_space, check_space, default_space, i
 from latent_plugins.volume.defaults import default_candidates, paper_top_k
 from latent_plugins.watching import SILENT, ArgumentError
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.samplers.base import Sampler
+    from latent_plugins.watching import Watch
+
 DEFAULTS = dict(precision="float32", compile=False, min_spearman=MIN_SPEARMAN)
 SHORTAGE = "{needed} latents are more than the {candidates} candidates of an atlas of this size"
 
 
 def sampler(
-    name, generator, *, rho=None, psi=1.0, cutoff=None, label=None, atlas_seed=0, advice=None, watch=SILENT, **options
-):
+    name: str,
+    generator: Generator,
+    *,
+    rho: float | None = None,
+    psi: float = 1.0,
+    cutoff: int | None = None,
+    label: int | None = None,
+    atlas_seed: int = 0,
+    advice: dict[str, Any] | None = None,
+    watch: Watch = SILENT,
+    **options: Any,
+) -> Sampler:
     """The sampler called `name` for a Generator, with what it needs: a Sampler.
 
     name: one of `samplers()`, or filters and a name, as in `jbt+polarity`. rho: polarity, of the samplers that have
@@ -67,6 +86,9 @@ def sampler(
     return recipe.make(rho, psi, atlas_seed)[0]
 
 
+RATIO_LOSS = "logistic"  # the loss of critics whose scores are log density ratios
+
+
 class Recipe:
     """Makes the samplers of one name for a generator; atlases are found or built once.
 
@@ -74,14 +96,15 @@ class Recipe:
     name or file; what the catalogue says to come with it, or a discriminator in the file, serves samplers that need
     weights or a critic and are given none. label: the only class wanted;
     needed: how many latents are drawn from an atlas; shortage: text for too few candidates without replacement, with
-    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap.
+    {needed} and {candidates}; per_sample: candidates for each of them where nobody gave a number and they are cheap;
+    largest: the largest `candidates` and `top_k` that `varied` will be asked for, so that one atlas serves all.
     """
 
     def __init__(
         self, generator, name, options, *, cutoff=None, label=None, advice=None, source=None, needed=1,
-        shortage=SHORTAGE, per_sample=0, watch=SILENT,
+        shortage=SHORTAGE, per_sample=0, largest=None, watch=SILENT,
     ):  # fmt: skip
-        self.generator, self.name, self.watch = generator, name, watch
+        self.generator, self.name, self.watch, self.largest = generator, name, watch, largest or {}
         self.source = getattr(generator, "source", None) if source is None else source
         self.options = DEFAULTS | {key: value for key, value in options.items() if value is not None}
         self.filters, self.sampler_class = filters_and_base(name)
@@ -89,6 +112,14 @@ class Recipe:
         self.cutoff, self.needed, self.shortage = cutoff, needed, shortage
         self.label, self.per_sample = label, per_sample
         self._found, self._built = {}, {}
+
+    def varied(self, options):
+        """The Recipe of the same sampler with some options changed; they share their atlases."""
+        if not options:
+            return self
+        twin = copy.copy(self)
+        twin.options, twin._found = self.options | options, {}
+        return twin
 
     def make(self, rho, psi, atlas_seed=0):
         """(sampler, {name: value} that describes it) for a polarity (None: the recommended one) and truncation psi.
@@ -176,13 +207,19 @@ class Recipe:
             if made["candidates"] is None and space == "z:w" and self.per_sample:
                 each = 1 if extremes else self.per_sample
                 made["candidates"] = max(default_candidates(space), each * self.needed)
-            settings = settings_for(self.generator, options.get("top_k"), self.advice, seed=seed, **made)
-            if (extremes or options.get("without_replacement")) and settings.candidates < self.needed:
-                text = self.shortage.format(needed=self.needed, candidates=settings.candidates)
+            wanted = made["candidates"]
+            if wanted is not None:
+                made["candidates"] = max(wanted, self.largest.get("candidates", wanted))
+            top_k = options.get("top_k")
+            top_k = top_k and max(top_k, self.largest.get("top_k", top_k))
+            settings = settings_for(self.generator, top_k, self.advice, seed=seed, **made)
+            wanted = settings.candidates if wanted is None else wanted
+            if (extremes or options.get("without_replacement")) and wanted < self.needed:
+                text = self.shortage.format(needed=self.needed, candidates=wanted)
                 raise ArgumentError(f"{text}: give more `candidates`")
             if settings not in self._built:  # in style space, truncation changes nothing
                 self._built[settings] = cached_atlas(self.generator, settings, options["min_spearman"], self.watch)
-            atlas = self._built[settings]
+            atlas = self._built[settings].first(wanted)
         return atlas, space
 
     def _settings(self, space, psi):
@@ -218,8 +255,15 @@ class Recipe:
             return self.options["critic"], named(self.options["critic"])
         given = self.options.get("weights")
         if given is not None:
+            from latent_plugins.reweighting.critic_training import is_critic_file, open_critic
+
+            if is_path(given) and is_critic_file(given):
+                critic, loss = open_critic(given, self.generator)
+                self._check_scores(given, loss)
+                return critic, named(given)
             weights = opened_weights(given)
             weights.check_network(self.generator)
+            self._check_scores(weights.path, weights.schedule.get("critic_loss", "wasserstein"))
             return weights.critic, named(given)
         try:
             if self.source is None:
@@ -232,10 +276,23 @@ class Recipe:
                 f"file with its discriminator ({error})"
             ) from None
 
+    def _check_scores(self, path, loss):
+        """Warn where a critic's scores are taken as log density ratios and its loss gave them no such scale."""
+        if self.sampler_class.takes_ratios and loss not in (RATIO_LOSS, None):
+            text = f"{self.name} takes a critic's scores as log density ratios, but those of {path} come from "
+            text += f"the loss {loss}, which gives them no scale: the draws are not what {self.name} stands for. Train "
+            text += "one with train_critic, or leave --weights out where a discriminator comes with the network"
+            warnings.warn(text, stacklevel=2)
+
+
+def is_path(thing):
+    """Whether something stands for a file."""
+    return isinstance(thing, str) or hasattr(thing, "__fspath__")
+
 
 def opened_weights(weights):
     """TrainedWeights of a path or `embedded:FILE`, or what is no path as it is."""
-    if not (isinstance(weights, str) or hasattr(weights, "__fspath__")):
+    if not is_path(weights):
         return weights
     from latent_plugins.reweighting.weight_files import load_weights  # its networks' classes are torch's
 

@@ -17,6 +17,7 @@ from latent_plugins.priors import base_measure
 from latent_plugins.randomness import Stream, philox, to_uniform
 from latent_plugins.samplers.base import Latents, Needs, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
+from latent_plugins.samplers.projections import projected, projection_setting
 from latent_plugins.settings import Settings, setting
 
 AT_ONCE = 8  # proposals of a seed whose weights are computed together; part of the definition of a seed's latent
@@ -34,20 +35,21 @@ def proposals(seed, first, z_dim, base="prior"):
     return torch.from_numpy(z), torch.from_numpy(u[:, -1])
 
 
-def ascend(weights, z, *, steps=10, rate=0.05):
+def ascend(weights, z, *, steps=10, rate=0.05, projection="tangent"):
     """Latents z [N, z_dim] moved uphill on weights(z) → [N], `steps` times by `rate` along the gradient.
 
-    The gradient g is projected to the tangent of the sphere through z, g − (g·z) z / ‖z‖², so that latents keep the
-    length that the Gaussian prior gives them, about √d. (The paper writes √d for the divisor; on the sphere of that
-    radius the projection takes ‖z‖² = d.) Where the weight is zero there is no slope and z stays.
+    projection: of the gradient, one of `projections.PROJECTIONS`. By default latents keep the length that the Gaussian
+    prior gives them, about √d; `published` is what Algorithm 4 of the paper writes. Where the weight is zero there is
+    no slope and z stays. Raises ValueError when latents run away.
     """
     for _ in range(steps):
         z = z.detach().requires_grad_(True)
         with torch.enable_grad():
             (g,) = torch.autograd.grad(weights(z).sum(), z)
         z = z.detach()
-        g = g - (g * z).sum(dim=1, keepdim=True) * z / z.square().sum(dim=1, keepdim=True)
-        z = z + rate * g
+        z = z + rate * projected(g, z, projection)
+        if not z.isfinite().all():
+            raise ValueError("latents ran away to infinity: take step_projection='tangent', or a smaller rate")
     return z
 
 
@@ -89,7 +91,9 @@ class WeightedSampler(Sampler):
 
     def _account(self, z, c, proposed, start):
         self.last_effort = Effort(proposed, len(z), time.perf_counter() - start)
-        return Latents(z, c)
+        with torch.no_grad():
+            weight = self._in_batches(self._weigh, z, c).double().numpy() if len(z) else np.empty(0)
+        return Latents(z, c, weight=weight)
 
     def _weigh(self, z, c):
         """Weights [N] of CPU latents and labels, on the generator's device."""
@@ -177,13 +181,14 @@ class AscentSettings(Settings):
 
     steps: int = setting(10, low=0, metavar="N", help="Gradient steps.")
     rate: float = setting(0.05, low=0, low_open=True, metavar="R", help="Size of a gradient step.")
+    step_projection: str = projection_setting()
 
 
 class Climbing:
     """Gradient ascent on the weight, for samplers with AscentSettings."""
 
     def _climb(self, z, c):
-        ascent = dict(steps=self.settings.steps, rate=self.settings.rate)
+        ascent = dict(steps=self.settings.steps, rate=self.settings.rate, projection=self.settings.step_projection)
         return ascend(lambda x: self._weigh(x, c), z.to(self.device), **ascent).cpu()
 
 

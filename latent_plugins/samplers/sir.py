@@ -19,6 +19,7 @@ class SIRSampler(CriticSampler):
 
     name = "sir"
     summary = "resampling by a discriminator"
+    takes_ratios = True
     stream = Stream.SIR
 
     class Settings(Settings):
@@ -33,7 +34,7 @@ class SIRSampler(CriticSampler):
         for first in range(0, n, together):
             count = min(together, n - first)
             tried = source.latents(count * self.proposals)
-            weights = self._score(tried).reshape(count, -1).softmax(dim=1)
+            weights = self.score(tried).reshape(count, -1).softmax(dim=1)
             # The last cumulated weight may fall short of the uniform number by rounding.
             choice = torch.searchsorted(weights.cumsum(dim=1), source.uniforms(count)[:, None])[:, 0]
             choice = choice.clamp(max=self.proposals - 1)

@@ -38,8 +38,12 @@ class WeightFilter(Filter):
         self.m = checked_bound(m, self.weights)
         self.settings = self.Settings(m=m)
 
-    @no_grad
     def accept(self, z, c, u):
         """See Filter.accept."""
-        found = self.weights.weights(self.generator, z.to(self.device), c.to(self.device))
-        return u < found.double().clamp(max=self.m).cpu() / self.m
+        return self.decide(z, c, u)[0]
+
+    @no_grad
+    def decide(self, z, c, u):
+        """See Filter.decide: the weights."""
+        found = self.weights.weights(self.generator, z.to(self.device), c.to(self.device)).double().cpu()
+        return u < found.clamp(max=self.m) / self.m, dict(weight=found.numpy())

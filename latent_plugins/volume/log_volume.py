@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from latent_plugins.importance.weights import log_volume
@@ -10,6 +12,14 @@ from latent_plugins.spaces import get_space
 from latent_plugins.volume.defaults import default_method, paper_top_k
 from latent_plugins.volume.predictor import predictor_inputs
 from latent_plugins.volume.spectrum import spectrum
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dnnlib_compat.detectors import Detector
+    from dnnlib_compat.networks.interface import Generator
+    from latent_plugins.spaces import SpaceMap
+    from latent_plugins.volume.spectrum.method import Method
 
 
 class LogVolume:
@@ -31,9 +41,22 @@ class LogVolume:
     """
 
     def __init__(
-        self, network, top_k=None, method=None, max_memory=None, *, space=None, c=None, psi=1, cutoff=None,
-        domain=None, detector=None, layer=None, seed=0, **options,
-    ):  # fmt: skip
+        self,
+        network: Generator | SpaceMap,
+        top_k: int | None = None,
+        method: str | Method | None = None,
+        max_memory: int | None = None,
+        *,
+        space: str | None = None,
+        c: torch.Tensor | None = None,
+        psi: float = 1,
+        cutoff: int | None = None,
+        domain: str | None = None,
+        detector: Detector | None = None,
+        layer: str | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
         if not hasattr(network, "enter"):  # what a SpaceMap has
             about = dict(c=c, psi=psi, cutoff=cutoff, domain=domain, detector=detector, layer=layer)
             space_map = get_space(network, space or "pixel", **about)
@@ -48,7 +71,7 @@ class LogVolume:
         self.key = integer_key(0, seed=seed, stream=Stream.PROJECTION)
         self.evaluations = 0
 
-    def __call__(self, z):
+    def __call__(self, z: torch.Tensor) -> np.ndarray:
         z = torch.as_tensor(z, dtype=torch.float32, device=self.space_map.c.device)
         with torch.no_grad():
             x = self.space_map.enter(z)
@@ -57,7 +80,7 @@ class LogVolume:
         self.evaluations += len(z)
         return log_volume(sigma.cpu().numpy())
 
-    def inputs(self, z):
+    def inputs(self, z: torch.Tensor) -> torch.Tensor:
         """What a predictor of this volume sees of z [N, z_dim]: float32 [N, F]."""
         with torch.no_grad():
             x = self.space_map.enter(torch.as_tensor(z, dtype=torch.float32, device=self.space_map.c.device))

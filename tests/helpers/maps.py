@@ -17,6 +17,12 @@ class FunctionMap:
     name: str = "test"
     space: Space = Space("z", "pixel")
 
+    domain = "gaussian"
+
+    @property
+    def on_sphere(self):
+        return self.domain == "sphere"
+
     @property
     def max_rank(self):
         return min(self.in_dim, self.out_dim)

@@ -18,14 +18,18 @@ SECTIONS = (
     "lipschitz",
     "inversion",
     "latent_classes",
+    "jacobian_norms",
+    "precision_bounds",
     "concentration",
 )
 # Which sections need MaGNET samples, and which compare with real images, by a classifier where there is one.
 NEED_SAMPLER = ("lipschitz", "concentration")
-NEED_REAL = ("latent_classes", "concentration")
+NEED_REAL = ("latent_classes", "jacobian_norms", "precision_bounds", "concentration")
 
 __getattr__, __dir__ = lazy_names(
-    __name__, dict.fromkeys(["DECENT", "QUICK", "Figure", "Section", "Subject"], f"{__name__}.subject")
+    __name__,
+    dict.fromkeys(["DECENT", "QUICK"], f"{__name__}.sizes")
+    | dict.fromkeys(["Figure", "Section", "Subject"], f"{__name__}.subject"),
 )
 
 __all__ = [

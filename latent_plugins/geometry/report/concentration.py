@@ -5,6 +5,7 @@ import functools
 import torch
 
 from latent_plugins.geometry.concentration import ball_share, mixture_likelihood
+from latent_plugins.geometry.figures import save_histograms
 from latent_plugins.geometry.report.subject import Figure, Section
 from latent_plugins.metrics.neighbours import kth_neighbour_distances
 from latent_plugins.pictures.charts import save_lines
@@ -12,7 +13,12 @@ from latent_plugins.pictures.charts import save_lines
 CLUSTERS = (1, 2, 4, 8, 16)
 AXES = 16
 FEWEST = 5  # fitted samples of a cluster for each of its dimensions
-RADII = (0.5, 1.0, 1.5)  # as parts of the median distance from a real image to its nearest real neighbour
+RADII = (0.5, 1.0, 1.5)  # as parts of the mean distance from a real image to its nearest real neighbour
+PARTS = (0.25, 0.5, 1.0)  # of the samples, for counts over their number
+COUNTS_NOTE = (
+    "how many samples lie within the radius of each real image (MaGNET, Fig. 3, whose radius is the mean distance "
+    "between nearest training images): a sampler that is uniform where the data are has counts that vary little"
+)
 NOTE = (
     "sampled; a candidate that MaGNET draws twice counts twice, also where one copy is held out. Mixtures of Gaussians "
     "with full covariances are fitted to one half of the samples and judged on the other, along the {axes} leading "
@@ -53,8 +59,10 @@ def concentration(subject):
     if subject.real is None:
         facts["ball_share"] = dict(note=WITHOUT_REAL)
         return Section(facts, tuple(figures))
-    facts["ball_share"], figure = balls(subject, features)
-    return Section(facts, (*figures, figure))
+    radii = nearest_distance(subject.real) * torch.tensor(RADII, dtype=torch.float64)
+    facts["ball_share"], share = balls(subject, features, radii)
+    facts["neighbours_of_real_images"], histogram = neighbours(subject, features, radii)
+    return Section(facts, (*figures, share, histogram))
 
 
 def principal_axes(x, k):
@@ -63,13 +71,31 @@ def principal_axes(x, k):
     return torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :k]
 
 
-def balls(subject, features):
+def nearest_distance(real):
+    """The mean distance, a float, from a real feature [m, F] to the nearest other one."""
+    return kth_neighbour_distances(real.float(), 1).double().mean().item()
+
+
+def neighbours(subject, features, radii):
+    """(facts, Figure) of the numbers of generated images around each real one, over how many are generated."""
+    facts, groups = dict(note=COUNTS_NOTE, radii=radii, counts=[]), {}
+    for name, each in features.items():
+        for part in PARTS:
+            n = max(1, round(part * len(each)))
+            counts = ball_share(each[:n], subject.real.float(), radii).counts.double()
+            for radius, found in zip(radii.tolist(), counts):
+                about = dict(mean=found.mean(), variance=found.var(), without_any=(found == 0).double().mean())
+                facts["counts"].append(dict(sampler=name, samples=n, radius=radius, **about))
+        groups[f"{name}, {len(each)} samples"] = counts[RADII.index(1.0)].tolist()
+    labels = dict(xlabel="samples within the mean nearest distance", ylabel="real images")
+    return facts, Figure("neighbours.png", functools.partial(save_histograms, groups=groups, **labels))
+
+
+def balls(subject, features, epsilons):
     """(facts, Figure) of the share of each sampler's images near real ones."""
     real = subject.real.float()
-    nearest = kth_neighbour_distances(real, 1).double().median()
-    epsilons = nearest * torch.tensor(RADII, dtype=torch.float64)
     facts = dict(real_images=len(real), real_name=subject.real_name, radii=epsilons)
-    facts["radii_mean"] = f"{RADII} times the median distance of a real image to the nearest other one"
+    facts["radii_mean"] = f"{RADII} times the mean distance of a real image to the nearest other one"
     for name, each in features.items():
         facts[name] = dict(share_within_a_ball=ball_share(each, real, epsilons).share)
     lines = {

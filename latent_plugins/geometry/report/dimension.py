@@ -4,7 +4,7 @@ import functools
 
 import torch
 
-from latent_plugins.geometry.dimension import TOLERANCE, knee, layer_rank_bound, numerical_rank, rank_bound
+from latent_plugins.geometry.dimension import TOLERANCE, knee, numerical_rank, rank_bound, region_bounds
 from latent_plugins.geometry.figures import save_curve, save_histograms
 from latent_plugins.geometry.piecewise import is_piecewise_affine
 from latent_plugins.geometry.report.subject import Figure, Section, summary
@@ -63,12 +63,12 @@ def dimension(subject):
         figures.append(Figure("knee.png", draw))
     if subject.sequential is not None:
         try:
-            facts["rank_bound_of_the_layers"] = layer_rank_bound(subject.sequential)
+            facts["rank_bound_of_the_layers"] = rank_bound(subject.sequential)
         except ValueError as error:
             facts["rank_bound_note"] = f"unknown: {error}"
         if is_piecewise_affine(subject.sequential):
-            bound = rank_bound(subject.sequential, subject.spectra_inputs()).cpu()[finite]
-            facts["rank_bound_of_the_regions"] = dict(
+            bound = region_bounds(subject.sequential, subject.spectra_inputs()).cpu()[finite]
+            facts["region_bound"] = dict(
                 note=BOUND, bound=summary(bound), share_at_the_bound=(ranks == bound).double().mean()
             )
     return Section(facts, tuple(figures))

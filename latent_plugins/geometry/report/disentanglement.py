@@ -12,10 +12,7 @@ from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png, to_uint8
 
 SHOWN = 16  # columns of the sheet
-NOTE = (
-    "absolute cosines Q between columns of the Jacobian, first-order, at sampled latents; figures of Table 1: "
-    "spectral_norm is ‖Q − I‖₂, which its text names, cosine_sum the sum over pairs, each once, which its caption names"
-)
+NOTE = "cosines between columns of the Jacobian, first-order, at sampled latents; distances are ‖Q − I‖"
 SPHERE = "; on the sphere the columns are those on the tangent space, whose coordinates depend on each other a little"
 
 
@@ -34,11 +31,13 @@ def disentanglement(subject):
         latents_left_out=found.left_out,
         zero_columns=found.zero_columns,
         column_cosine=dict(mean=found.cosine_mean, largest_of_a_latent=found.cosine_max),
-        cosine_sum=dict(mean=found.sum_mean, largest=found.sum_max, if_all_columns_were_parallel=n * (n - 1) / 2),
-        spectral_norm=dict(mean=found.spectral_mean, largest=found.spectral_max, if_all_columns_were_parallel=n - 1),
-        frobenius_norm=dict(
+        distance_from_orthogonal=dict(
             mean=found.distance_mean, largest=found.distance_max, if_all_columns_were_parallel=math.sqrt(n * (n - 1))
         ),
+        spectral_distance_from_orthogonal=dict(
+            mean=found.spectral_mean, largest=found.spectral_max, if_all_columns_were_parallel=n - 1
+        ),
+        cosines_summed_over_pairs=dict(mean=found.pair_sum_mean, largest=found.pair_sum_max),
     )
     matrix = cosines.mean_matrix.cpu().numpy()
     draw = functools.partial(

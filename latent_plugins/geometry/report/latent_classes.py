@@ -18,6 +18,7 @@ from latent_plugins.metrics.precision_recall import exact_precision_recall
 FEWEST = 8  # latents of a class that counts
 NEIGHBOURS = 3
 PIECE = 100  # points between two steps of a progress bar
+MOST_DRAWN = 20  # latents for each that is wanted
 NOTE = "classes are the classifier's, of images at sampled latents; read each number as an estimate"
 BY_REAL = "share of the class's images within the balls around real images (improved precision, third neighbour)"
 BY_CONFIDENCE = "mean confidence of the classifier in the class: without real images there is no precision"
@@ -30,9 +31,7 @@ def latent_classes(subject):
     """
     if subject.detector is None:
         raise ValueError("this network has no classifier in the catalogue")
-    z = subject.latents(subject.sizes.classes_latents, subject.random(7))
-    features, probabilities = subject.seen(z, [FEATURES, PROBABILITIES], "images to classify")
-    confidence, labels = probabilities.max(dim=1)
+    z, features, confidence, labels, sure = classified(subject, subject.random(7))
     classes, sizes = labels.unique(return_counts=True)
     kept = torch.isin(labels, classes[sizes >= FEWEST])
     z, labels, features, confidence = z[kept.to(z.device)].cpu(), labels[kept], features[kept], confidence[kept]
@@ -40,7 +39,9 @@ def latent_classes(subject):
     if len(classes) < 2:
         raise ValueError(f"fewer than two classes have {FEWEST} of {len(kept)} images")
     random = subject.random(8)
-    separability = linear_separability(z, labels, generator=random)
+    held_out = subject.sizes.classes_held_out
+    share = {} if held_out is None else dict(held_out=held_out / len(z))
+    separability = linear_separability(z, labels, generator=random, **share)
     convexity = convexity_in_pieces(subject, z, labels, random)
     precision, meaning = precision_of(subject, classes, labels, features, confidence)
     facts = dict(
@@ -49,6 +50,8 @@ def latent_classes(subject):
         classifier=subject.detector.name,
         latents=len(kept),
         latents_of_rare_classes_left_out=int((~kept).sum()),
+        least_confidence=subject.sizes.classes_confidence,
+        share_of_latents_this_sure=sure,
         linear_separability=dict(
             accuracy=separability.accuracy,
             accuracy_of_guessing=separability.largest,
@@ -77,6 +80,29 @@ def latent_classes(subject):
     points = {each["name"]: (float(each["convexity"]), float(each["precision"])) for each in per_class}
     draw = functools.partial(save_scatter, points=points, xlabel="convexity of a class", ylabel="precision of a class")
     return Section(facts, (Figure("classes.png", draw),))
+
+
+def classified(subject, random):
+    """(z [N, d], features [N, F], confidence [N], labels [N], share of them) of N = `classes_latents` latents.
+
+    Only those count of whose class the classifier is sure by `classes_confidence`. Raises ValueError where hardly any.
+    """
+    n, least, found, drawn = subject.sizes.classes_latents, subject.sizes.classes_confidence, [], 0
+    while sum(len(each[0]) for each in found) < n:
+        if drawn >= MOST_DRAWN * n:
+            many = sum(len(each[0]) for each in found)
+            raise ValueError(
+                f"of {drawn} images the classifier is sure of {many} by {least:g}, where {n} are wanted: ask for less "
+                "confidence, or for fewer latents"
+            )
+        z = subject.latents(n, random)
+        features, probabilities = subject.seen(z, [FEATURES, PROBABILITIES], "images to classify")
+        confidence, labels = probabilities.max(dim=1)
+        sure = confidence >= least
+        found.append((z[sure.to(z.device)], features[sure], confidence[sure], labels[sure]))
+        drawn += n
+    share = sum(len(each[0]) for each in found) / drawn
+    return *(torch.cat(parts)[:n] for parts in zip(*found)), share
 
 
 def convexity_in_pieces(subject, z, labels, random):

@@ -5,8 +5,15 @@ import functools
 import torch
 
 from latent_plugins.geometry.figures import save_points
-from latent_plugins.geometry.lipschitz import frobenius_norms, lipschitz_estimate, repeated_maxima, variance_ratio
+from latent_plugins.geometry.lipschitz import (
+    frobenius_norms,
+    lipschitz_estimate,
+    maxima_over_samples,
+    repeated_maxima,
+    variance_ratio,
+)
 from latent_plugins.geometry.report.subject import Figure, Section, summary
+from latent_plugins.pictures.charts import save_lines
 
 NOTE = (
     "the largest ‖J‖_F over the samples of every repeat, first-order: an estimate of the Lipschitz constant and no "
@@ -24,7 +31,7 @@ def lipschitz(subject):
     c = subject.space_map.c.cpu().expand(n, -1)
     draws["magnet"] = torch.cat([subject.sampler.sample(n, random, c).z for _ in range(repeats)])
     facts = dict(exact=False, note=NOTE, repeats=repeats, samples_of_a_repeat=n, magnet_sampler=subject.sampler_facts)
-    maxima = {}
+    maxima, lines = {}, {}
     for name, z in draws.items():
         parts = subject.in_steps(
             lambda rows: frobenius_norms(subject.space_map, rows, max_memory=subject.max_memory),
@@ -39,8 +46,16 @@ def lipschitz(subject):
             largest_norm_of_a_repeat=summary(maxima[name]),
             lipschitz_estimate=lipschitz_estimate(norms),
         )
+        mean, deviation = maxima_over_samples(norms)
+        facts[name]["largest_norm_over_the_number_of_samples"] = dict(mean=mean, standard_deviation=deviation)
+        lines[name] = [
+            dict(samples=k, norm=(m, m - d, m + d))
+            for k, (m, d) in enumerate(zip(mean.tolist(), deviation.tolist()), start=1)
+        ]
     found = variance_ratio(maxima["prior"], maxima["magnet"])
     facts["variance_of_prior_over_magnet"] = dict(vars(found), meaning=str(found))
     groups = {name: each.tolist() for name, each in maxima.items()}
     draw = functools.partial(save_points, groups=groups, ylabel=r"largest $\|J\|_F$ of a repeat")
-    return Section(facts, (Figure("lipschitz.png", draw),))
+    labels = dict(x="samples", y="norm", xlabel="samples", ylabel=r"largest $\|J\|_F$, mean and deviation", logx=True)
+    curve = functools.partial(save_lines, lines=lines, **labels)
+    return Section(facts, (Figure("lipschitz.png", draw), Figure("lipschitz-samples.png", curve)))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib_compat.detectors import FEATURES, PROBABILITIES
+from latent_plugins.geometry.report.sizes import Sizes
 from latent_plugins.metrics.generated import generated_batches
 from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.randomness import Stream, integer_key
@@ -20,66 +21,6 @@ from latent_plugins.volume.spectrum import spectrum
 STEP = 8
 # Images are compared by their pixels at this size where there is no detector.
 SIDE = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """How much is sampled: `latents` for spectra and columns, and what the sections' names say."""
-
-    partition_resolution: int
-    latents: int
-    dropout_draws: int
-    dropout_regions: int
-    disentanglement_latents: int
-    angularity_paths: int
-    angularity_crossings: int
-    lipschitz_repeats: int
-    lipschitz_samples: int
-    inversion_targets: int
-    inversion_iterations: dict
-    classes_latents: int
-    classes_points: int
-    concentration_samples: int
-    real_images: int
-    sampler_candidates: dict
-
-
-DECENT = Sizes(
-    partition_resolution=64,
-    latents=300,
-    dropout_draws=2000,
-    dropout_regions=1,
-    disentanglement_latents=200,
-    angularity_paths=8,
-    angularity_crossings=4,
-    lipschitz_repeats=20,
-    lipschitz_samples=20,
-    inversion_targets=6,
-    inversion_iterations={"descent": 500, "regions": 50},
-    classes_latents=5000,
-    classes_points=2000,
-    concentration_samples=4000,
-    real_images=5000,
-    sampler_candidates={"z:w": 20_000, "z:pixel": 2_000, "w:pixel": 2_000},
-)
-QUICK = Sizes(
-    partition_resolution=24,
-    latents=32,
-    dropout_draws=200,
-    dropout_regions=1,
-    disentanglement_latents=16,
-    angularity_paths=2,
-    angularity_crossings=2,
-    lipschitz_repeats=8,
-    lipschitz_samples=4,
-    inversion_targets=2,
-    inversion_iterations={"descent": 150, "regions": 20},
-    classes_latents=1000,
-    classes_points=500,
-    concentration_samples=800,
-    real_images=1000,
-    sampler_candidates={"z:w": 4_000, "z:pixel": 200, "w:pixel": 200},
-)
 
 
 @dataclasses.dataclass(frozen=True)

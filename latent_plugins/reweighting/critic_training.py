@@ -1,0 +1,75 @@
+"""Training of a critic against a generator that stays as it is, for the samplers that ask one about images.
+
+"Latent reweighting" (Issenhuth et al. 2022, appendix "Implementation of baselines") fine-tunes the discriminator from
+the end of the adversarial training: with binary cross-entropy and a gradient penalty (or spectral norm) for SIR, whose
+performance drops fast without, and with WGAN-GP for DOT. It chooses among the models by EMD, which is not done here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dnnlib_compat.array_archives import open_arrays
+from dnnlib_compat.loader import load_network
+from dnnlib_compat.plain_files import read_about, write_npz
+from latent_plugins.files.fingerprint import fingerprint
+from latent_plugins.reweighting.critic_schedules import CRITIC, NUMBERS
+from latent_plugins.reweighting.networks import check_critic, default_input
+from latent_plugins.reweighting.training import CHECKPOINT, Trainer, WeightsCollapsed, check_data, real_batches
+from latent_plugins.reweighting.weight_files import WeightsError
+
+
+def train_critic(generator, data, schedule, *, outdir, seed=0, critic=None, snapshot=200, workers=3):
+    """Train a critic of a generator's images; iterate over the result to make the training happen.
+
+    Yields a row an update, as `train` does, in which the weights are all 1. At the end `critic.npz` is in the folder
+    `outdir`, which must exist. Every `snapshot` updates a checkpoint is written there; the same call goes on from it
+    and ends in the same bytes. schedule: of `critic_schedule`; the other arguments are as for `train`. With the loss
+    `logistic` scores are estimates of log p_data(x) − log p_generator(x), for SIR, DRS and MH.
+
+    Raises ValueError where data do not fit, or for images below 4 pixels, WeightsError and WeightsCollapsed as `train`.
+    """
+    check_data(generator, data)
+    if generator.img_resolution < 4:
+        raise ValueError(f"images of {generator.img_resolution} pixels: a critic's file holds critics from 4 pixels on")
+    critic = None if critic is None else check_critic(critic)
+    trainer = Trainer(generator, data, schedule, seed, default_input(generator), critic)
+    checkpoint = Path(outdir) / CHECKPOINT
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    return _rows(trainer, Path(outdir), snapshot, workers)
+
+
+def _rows(trainer, outdir, snapshot, workers):
+    steps = trainer.schedule.warmup
+    batches = real_batches(trainer, workers)
+    while trainer.step < 0:
+        row = trainer.train_step(next(batches))
+        collapse = trainer.collapse(row)
+        if collapse is None and ((trainer.step + steps) % snapshot == 0 or trainer.step == 0):
+            trainer.save(outdir / CHECKPOINT)
+        yield row
+        if collapse is not None:
+            raise WeightsCollapsed(collapse)
+    schedule = trainer.schedule.record()
+    about = dict(of=fingerprint(trainer.generator), steps=steps, seed=trainer.seed)
+    about |= {name: schedule[name] for name in NUMBERS}
+    write_npz(trainer.critic.eval().requires_grad_(False).cpu(), outdir / CRITIC, about=about)
+
+
+def is_critic_file(path):
+    """Whether an `.npz` holds a network, such as a critic, rather than trained weights."""
+    with open_arrays(path, error=WeightsError) as file:
+        return "config" in file.shapes
+
+
+def open_critic(path, generator):
+    """(critic on the generator's device, the loss that it was trained with or None) of a file of `train_critic`.
+
+    Raises WeightsError for a critic of another network's images.
+    """
+    about = read_about(path)
+    if about.get("of", fingerprint(generator)) != fingerprint(generator):
+        raise WeightsError(f"{path}: a critic of another network's images, train one for this network")
+    critic = load_network(path, key="D", device=next(generator.parameters()).device)
+    return critic, about.get("critic_loss")
