@@ -46,6 +46,12 @@ LONGEST_FACT = 400  # characters of a fact on the page
 )
 @click.option("--data", type=DataSource(), metavar="ZIP|DIR", help="Real images to compare with.  [default: look up]")
 @click.option(
+    "--disentanglement-latents",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="disentanglement: how many; 10000 as published.  [default: 200, --quick 16]",
+)
+@click.option(
     "--classes-latents",
     type=click.IntRange(min=20),
     metavar="N",
@@ -71,8 +77,8 @@ LONGEST_FACT = 400  # characters of a fact on the page
 @progress_option
 @reports_errors
 def main(
-    network, device, allow_code, outdir, space, sections, quick, class_name, sampler_space, data, classes_latents,
-    held_out, confidence, exact_partition, seed, max_memory,
+    network, device, allow_code, outdir, space, sections, quick, class_name, sampler_space, data,
+    disentanglement_latents, classes_latents, held_out, confidence, exact_partition, seed, max_memory,
 ):  # fmt: skip
     """Report on the geometry of a generator: partition, dimension, entropy, angles, inversion, classes and more.
 
@@ -97,6 +103,12 @@ def main(
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if chosen and "latent_classes" not in sections:
         raise click.ClickException(f"{CLASS_OPTIONS} have no effect without the section latent_classes; leave them out")
+    if disentanglement_latents is not None:
+        if "disentanglement" not in sections:
+            raise click.ClickException(
+                "--disentanglement-latents has no effect without the section disentanglement; leave it out"
+            )
+        chosen["disentanglement_latents"] = disentanglement_latents
     sizes = dataclasses.replace(reports.QUICK if quick else reports.DECENT, **chosen)
     if held_out is not None and held_out >= sizes.classes_latents:
         raise click.ClickException(

@@ -385,6 +385,21 @@ def test_angles_between_adjacent_regions(files, tmp_path):
     assert "its image has no kinks" in found["sections"]["angularity"]["note"]
 
 
+def test_inversion_over_all_regions(files, tmp_path):
+    found, _ = inspected(tmp_path / "a", f"--network={files / 'corner.pt'}", "--sections=inversion")
+    everywhere = found["sections"]["inversion"]["all_regions"]
+    assert "exact partition" in everywhere["note"] and everywhere["certified_share"] == 1
+    assert everywhere["distance"]["largest"] == everywhere["proven_lower_bound"]["largest"] < 1e-5
+    torch.manual_seed(0)
+    torch.save(nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 4)), tmp_path / "three.pt")
+    found, _ = inspected(tmp_path / "b", f"--network={tmp_path / 'three.pt'}", "--sections=inversion")
+    everywhere = found["sections"]["inversion"]["all_regions"]
+    assert "integer program" in everywhere["note"] and everywhere["certified_share"] == 1
+    assert everywhere["distance"]["largest"] < 1e-5
+    found, _ = inspected(tmp_path / "c", f"--network={files / 'tanh.pt'}", "--sections=inversion")
+    assert "all_regions" not in found["sections"]["inversion"]
+
+
 def test_dimensions_under_noise(files, tmp_path):
     """Five hidden units and three outputs: dropout often leaves fewer than two of them."""
     found, _ = inspected(tmp_path, f"--network={files / 'corner.pt'}", "--sections=dropout")

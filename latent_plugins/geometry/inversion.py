@@ -1,8 +1,10 @@
 """Inversion: the latent whose output is nearest to a target, by gradient descent or from region to region.
 
 Within a region the generator is affine, so that its nearest output to a target is a least-squares problem; solving it
-leads to another region, and so on. Source: "Max-Affine Spline Insights into Deep Generative Networks" (Balestriero,
-Paris and Baraniuk, arXiv:2002.11912). For a map that is only nearly piecewise affine this is the Gauss–Newton method.
+leads to another region, and so on, to a local minimum. That is how "Max-Affine Spline Insights into Deep Generative
+Networks" (Balestriero, Paris and Baraniuk, arXiv:2002.11912) sees regions, but not its search over all of them
+(Proposition 4), which is in `region_inversion`. For a map that is only nearly piecewise affine this is the Gauss–Newton
+method.
 """
 
 import dataclasses
