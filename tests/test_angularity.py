@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_stylegan2
+from helpers.family_files import WRITERS
 from helpers.maps import FunctionMap
 from helpers.pwa_networks import convolutional_network, corner_network, flat_network, one_hidden_layer, random_network
+from helpers.small_networks import small_stylegan3
 from torch import nn
 
+from dnnlib_compat.loader import load_network
 from latent_plugins.geometry.angularity import partition_angles, path_angles
 from latent_plugins.geometry.crossings import BentMap, GreatCircle, Line, crossings, path_between
 from latent_plugins.geometry.partition import Slice, exact_partition
@@ -164,6 +167,23 @@ def test_great_circles_through_a_network_on_the_sphere(space):
     slopes = [bent.slope(found[0].z, states) for states in (found[0].before, found[0].after)]
     bases = [torch.linalg.svd(slope).U[:, :7] for slope in slopes]
     assert angles.sine[0].item() == pytest.approx(published(*bases), abs=1e-9)
+
+
+@pytest.mark.parametrize("family", ["biggan", "dcgan", "progan", "stylegan3"])
+def test_generators_of_other_families(family, tmp_path):
+    """In float64 they are themselves, though they ask for float32, and states hold up to a border and change there."""
+    generator = small_stylegan3() if family == "stylegan3" else load_network(WRITERS[family](tmp_path))
+    c = torch.eye(generator.c_dim)[0] if generator.c_dim else None
+    space_map = get_space(generator, "pixel", c=c)
+    z = space_map.enter(generator.sample_prior(2, seeded()))
+    bent, path = BentMap(space_map), path_between(*z, space_map.domain)
+    outputs = bent.run(z[:1].double())[0]
+    assert outputs.dtype == torch.float64
+    torch.testing.assert_close(outputs.float(), space_map(z[:1]), rtol=1e-3, atol=1e-4)
+    first, second = crossings(bent, path, most=2)
+    for t, states in ((first.t / 2, first.before), ((first.t + second.t) / 2, first.after)):
+        seen = bent.states(path(torch.tensor(t, dtype=torch.float64))[None])
+        assert all(torch.equal(a, b) for a, b in zip(seen, states))
 
 
 def test_a_smooth_bend_is_found_by_root_finding():

@@ -26,6 +26,7 @@ SHORT = {
 CANDIDATES = ("--sampler=magnet", "--sampler=polarity", "+polarity", "sweep", "modes", "polarity_strip")
 # Half a minute and more, each.
 SLOW = ("--sampler=pcn", "--sampler=smc", "--space=pixel", "sweep", "calc_metrics", "--classes-latents")
+SLOW += ("--disentanglement-latents",)
 
 
 def shown():

@@ -245,6 +245,13 @@ def test_style_space_needs_no_images(files, tmp_path):
     assert found["sections"]["inversion"]["methods"]["regions"]["near_start"]["success_share"] == 1
 
 
+def test_as_many_regions_as_are_asked_for(files, tmp_path):
+    options = [f"--network={files / 'tiny.pkl'}", "--sections=disentanglement", "--disentanglement-latents=37"]
+    found, _ = inspected(tmp_path, *options)
+    assert found["sections"]["disentanglement"]["latents"] == 37
+    assert found["settings"]["sample_counts"]["disentanglement_latents"] == 37
+
+
 def test_conditional_networks_take_a_class(tmp_path):
     network = f"--network={write_official(tmp_path / 'net.pkl', small_stylegan2(c_dim=3))}"
     found, _ = inspected(tmp_path / "out", network, "--class=2", "--sections=lipschitz,disentanglement")
@@ -327,6 +334,11 @@ BAD = [
     ("--network=corner.pt --space=style", "no styles (w)"),
     ("--network=corner.pt --sampler-space=style", "no styles (w)"),
     ("--network=gru.pt", "not a Sequential of known layers"),
+    (
+        "--network=tiny.pkl --sections=entropy --disentanglement-latents=9",
+        "no effect without the section disentanglement",
+    ),
+    ("--network=tiny.pkl --disentanglement-latents=0", "0 is not in the range"),
     ("--network=tiny.pkl --sections=entropy --data=small.zip", "--data has no effect without one of the sections"),
     ("--network=tiny.pkl --sections=concentration --data=digits.zip", "images are 32x32, the network makes 16x16"),
     ("--seed=-1", "-1 is not in the range"),

@@ -37,7 +37,7 @@ MAGNET = [
 ]
 
 POLARITY = [
-    ("Theorem 1, Corollary 1", "law ∝ det^(ρ/2)", YES, "latent_plugins/samplers/polarity.py", "tests/test_theory.py::test_polarity_weights_regions_by_the_power_of_their_volume", "piecewise.log_volume is −∞ where the rank is too small, in place of the pseudo-determinant"),
+    ("Theorem 1, Corollary 1", "law ∝ det^(ρ/2)", YES, "latent_plugins/samplers/polarity.py", "tests/test_theory.py::test_polarity_weights_regions_by_the_power_of_their_volume", "piecewise.log_volume is −∞ where the rank is too small; `pseudo=True` for the pseudo-determinant"),
     ("Algorithm 1", "ρ Σ log(σ + ε), softmax, draws with replacement", YES, "latent_plugins/importance/weights.py", "tests/test_samplers.py::test_weights_are_powers_of_the_volume", "systematic draws; --without-replacement is the published code's"),
     ("Algorithm 2", "online", YES, "latent_plugins/chains/published.py", "tests/test_chains.py::test_the_published_rule_flattens_the_weights", ""),
     ("Fig. 2", "k from 30 to 100, stable from 40; N near 200,000", DIFFERS, "pretrained.json", "tests/test_pretrained.py::test_rho_follows_the_table", "the catalogue's feature and pixel spaces take 30, the least of these; sweep --top-k=…,… shows the figure"),
@@ -59,21 +59,21 @@ POLARITY = [
 
 SPLINES = [
     ("eqs. (3), (4), Theorem 1, Fig. 1", "images of polytopes", YES, "latent_plugins/geometry/partition.py", "tests/test_partition.py", ""),
-    ("Proposition 1", "bound of a region's dimension", YES, "latent_plugins/geometry/dimension.py", "tests/test_crossings.py::test_proposition_1_bounds_every_region", "`region_bounds`; `rank_bound` is the layers' part of it"),
-    ("Proposition 2, Fig. 2", "dimension under dropout and dropconnect", PART, "latent_plugins/geometry/dimension.py", "tests/test_dimension.py::test_dropout_lowers_the_dimension", "functions, no command; noise on the inputs of the second and later layers"),
+    ("Proposition 1", "bound of a region's dimension", YES, "latent_plugins/geometry/dimension.py", "tests/test_dimension.py::test_proposition_1_in_the_regions_of_a_narrow_network", "`region_bounds`; `rank_bound` is the layers' part of it"),
+    ("Proposition 2, Fig. 2, eq. (7)", "dimension under dropout and dropconnect", YES, "latent_plugins/geometry/dropout.py", "tests/test_dimension.py::test_what_figure_2_observes", "section dropout of inspect_geometry; the text names no activation: leaky ReLUs; 2,000 regions and draws are read as pairs, `dropout_regions` takes more"),
     ("Figs. 3, 4 left, 9", "dropout in training", NO, "", "", TRAINING),
-    ("Theorem 2, Fig. 4 right", "training error below the true dimension", NO, "", "", TRAINING + "; the elbow of singular values here is another thing, and says so"),
+    ("Theorem 2, Fig. 4 right", "training error below the true dimension", NO, "", "", TRAINING + "; the knee of singular values here is another thing, and says so"),
     ("Proposition 3", "bijective where every region has full rank", YES, "latent_plugins/geometry/report/partition.py", "tests/test_inspect_geometry.py::test_the_partition_of_a_plain_network_is_exact", ""),
-    ("Proposition 4", "inversion by the best region", DIFFERS, "latent_plugins/geometry/inversion.py", "tests/test_inversion.py::test_both_methods_cross_regions_to_latents_that_the_network_saw", "a local walk from region to region with restarts, without a certificate"),
-    ("Proposition 5, Table 1", "‖Q − I‖₂ over 10,000 regions", DIFFERS, "latent_plugins/geometry/disentanglement.py", "tests/test_disentanglement.py::test_norms_and_sums_by_hand", "both norms that the text may mean, and the caption's sum over pairs, at 200 sampled latents of a network"),
+    ("Proposition 4", "inversion by the best region", YES, "latent_plugins/geometry/region_inversion.py", "tests/test_region_inversion.py::test_both_searches_find_the_same_and_no_latent_is_nearer", "certified, in a square of two latents or for small networks in a cube; each region within its borders, which for targets off the manifold the printed formula leaves; the local walk from region to region has no certificate"),
+    ("Proposition 5, Table 1", "‖Q − I‖₂ over 10,000 regions", DIFFERS, "latent_plugins/geometry/disentanglement.py", "tests/test_disentanglement.py::test_norms_and_sums_by_hand", "both norms that the text may mean, and the caption's sum over pairs; --disentanglement-latents=10000, by default 200; `over_networks` for the 8 runs, which are trained networks"),
     ("Fig. 5", "columns as images", YES, "latent_plugins/geometry/disentanglement.py", "tests/test_disentanglement.py::test_column_images_are_scaled_columns", ""),
-    ("section 3.3, Fig. 6", "smoothing by β", YES, "latent_plugins/geometry/smoothing.py", "tests/test_smoothing.py::test_the_unit_is_near_the_hard_one", "β = 0, an affine network, is refused"),
+    ("section 4.3, Fig. 6", "smoothing by β", YES, "latent_plugins/geometry/smoothing.py", "tests/test_smoothing.py::test_beta_zero_is_a_globally_affine_network", ""),
     ("Theorem 3, Proposition 6", "density", YES, "latent_plugins/geometry/density.py", "tests/test_density.py::test_the_density_integrates_to_the_priors_mass", ""),
     ("Corollary 1", "entropy", YES, "latent_plugins/geometry/density.py", "tests/test_density.py::test_the_entropy_of_the_corner_network_by_hand", ""),
-    ("Theorem 4, Figs. 8, 11, 12", "angles between adjacent regions", YES, "latent_plugins/geometry/crossings.py", "tests/test_crossings.py::test_angles_are_the_norm_of_the_projections_difference", "of piecewise affine networks, at crossings of lines that are found exactly; other networks have angles at a distance, which are said to be something else"),
+    ("Theorem 4, Figs. 8, 11, 12", "angles between adjacent regions", YES, "latent_plugins/geometry/angularity.py", "tests/test_angularity.py::test_a_partition_and_paths_through_it_agree", "all pairs for two inputs, else those on paths; generators that are smooth within their regions have their kinks' angles"),
     ("appendix C", "training by likelihood", NO, "", "", TRAINING),
-    ("Figs. 7, 10, 15", "log-determinants of GANs on two normals", PART, "latent_plugins/geometry/piecewise.py", "tests/test_density.py::test_log_volumes_of_a_partition_are_those_of_its_latents", "`log_volumes`; " + TRAINING),
-    ("appendix G", "Hamming distance of neighbouring codes", YES, "latent_plugins/geometry/crossings.py", "tests/test_crossings.py::test_crossings_by_hand", ""),
+    ("Figs. 7, 10, 15", "log-determinants of regions, data with two modes, rescaled weights", PART, "latent_plugins/geometry/determinants.py", "tests/test_determinants.py::test_determinants_grow_with_the_weights", "functions; " + TRAINING),
+    ("appendix G", "Hamming distance of neighbouring codes", YES, "latent_plugins/geometry/partition.py", "tests/test_angularity.py::test_adjacent_regions_of_the_corner_by_hand", ""),
     ("appendix E", "architectures", NO, "", "", TRAINING),
 ]
 

@@ -19,8 +19,8 @@ NEAR = 0.05  # distance of a near start, as a part of the latents' length
 MOST_UNITS = 64  # activations of a network whose codes are searched
 SECONDS = 20.0  # a target
 ALL_REGIONS = (
-    "Proposition 4: the best of all regions, {how}, with latents within {box:g} standard deviations. certified_share is "
-    "of the targets whose distance agrees with a proven lower bound"
+    "Proposition 4: the best of all regions, {how}, with latents within {box:g} standard deviations. certified_share "
+    "is of the targets whose distance agrees with a proven lower bound"
 )
 PARTITION = "of the exact partition of the plane's square"
 CODES = "by an integer program over the activation codes"
