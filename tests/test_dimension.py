@@ -127,6 +127,17 @@ def test_proposition_1_in_the_regions_of_a_narrow_network():
         assert found == least
 
 
+def test_proposition_1_of_large_layers():
+    """Behind random directions ranks up to the number of inputs stay what they are."""
+    network = mlp(3, 300, 300, 20)
+    network[2].weight.copy_(matrix_with([3.0, 2.0], 300, 300))
+    assert region_bounds(network, torch.randn(4, 3, generator=seeded())).tolist() == [2] * 4
+    network = mlp(3, 300, 300, 20)
+    network[2].bias.fill_(-100.0)
+    network[2].bias[7] = 100.0  # one unit of 300 is on
+    assert region_bounds(network, torch.randn(4, 3, generator=seeded())).tolist() == [1] * 4
+
+
 def test_proposition_1_of_convolutions_and_clamps():
     network, z = convolutional_network(), 2 * torch.randn(40, 2, generator=seeded(), dtype=torch.float64)
     found = intrinsic_dimension(FunctionMap(lambda x: network(x).flatten(1), 2, 32), z)

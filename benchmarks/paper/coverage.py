@@ -60,7 +60,7 @@ POLARITY = [
 SPLINES = [
     ("eqs. (3), (4), Theorem 1, Fig. 1", "images of polytopes", YES, "latent_plugins/geometry/partition.py", "tests/test_partition.py", ""),
     ("Proposition 1", "bound of a region's dimension", YES, "latent_plugins/geometry/dimension.py", "tests/test_dimension.py::test_proposition_1_in_the_regions_of_a_narrow_network", "`region_bounds`; `rank_bound` is the layers' part of it"),
-    ("Proposition 2, Fig. 2, eq. (7)", "dimension under dropout and dropconnect", YES, "latent_plugins/geometry/dropout.py", "tests/test_dimension.py::test_what_figure_2_observes", "section dropout of inspect_geometry; the text names no activation: leaky ReLUs; 2,000 regions and draws are read as pairs, `dropout_regions` takes more"),
+    ("Proposition 2, Fig. 2, eq. (7)", "dimension under dropout and dropconnect", YES, "latent_plugins/geometry/dropout.py", "tests/test_dimension.py::test_what_figure_2_observes", "section dropout of inspect_geometry; the text names no activation: leaky ReLUs; 2,000 regions and draws are read as pairs, `published_dimensions(regions=2000)` takes all of them"),
     ("Figs. 3, 4 left, 9", "dropout in training", NO, "", "", TRAINING),
     ("Theorem 2, Fig. 4 right", "training error below the true dimension", NO, "", "", TRAINING + "; the knee of singular values here is another thing, and says so"),
     ("Proposition 3", "bijective where every region has full rank", YES, "latent_plugins/geometry/report/partition.py", "tests/test_inspect_geometry.py::test_the_partition_of_a_plain_network_is_exact", ""),

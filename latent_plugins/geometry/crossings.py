@@ -40,9 +40,7 @@ BYTES_PER_ENTRY = 3 * 8
 
 HARD_UNITS = {
     F.relu: lambda inplace=False: Bend((0.0,), (0.0, 1.0), (0.0, 0.0)),
-    F.leaky_relu: lambda slope=0.01, inplace=False, negative_slope=None: Bend(
-        (0.0,), (slope if negative_slope is None else negative_slope, 1.0), (0.0, 0.0)
-    ),
+    F.leaky_relu: lambda negative_slope=0.01, inplace=False: Bend((0.0,), (negative_slope, 1.0), (0.0, 0.0)),
     F.hardtanh: lambda min_val=-1.0, max_val=1.0, inplace=False: Bend(
         (min_val, max_val), (0.0, 1.0, 0.0), (min_val, 0.0, max_val)
     ),

@@ -36,6 +36,8 @@ ELEMENTWISE = (
 # Entries of the largest matrix whose rank is taken for a bound, and of those of several regions at once.
 MOST_ENTRIES = 1 << 24
 CHUNK_ENTRIES = 1 << 22
+# Matrices with more entries are multiplied with random directions before their ranks are taken.
+LARGE_ENTRIES = 1 << 16
 
 
 def numerical_rank(values, tolerance=TOLERANCE):
@@ -91,9 +93,10 @@ def region_bounds(network, z, *, tolerance=TOLERANCE):
 
     s: the slopes of the layer's activations in the region of a latent; a layer is all affine modules up to the next
     activations (or to the end, then s is 1), and W the matrix of their composition. Only whether a slope is zero counts
-    for the rank, so leaky activations give rank(W), and so do smooth ones. network: see `check_piecewise_affine`, or a
-    Sequential of Linear and element-wise layers. Ranks are numerical, from matrices in float64. Raises ValueError for
-    other networks, latents that do not fit, a tolerance outside (0, 1), or layers of more than 2²⁴ weights as a matrix.
+    for the rank, so leaky activations give rank(W), and so do smooth ones. Ranks are numerical, from matrices in
+    float64; those of large layers are taken up to the number of inputs alone, behind random directions. network: see
+    `check_piecewise_affine`, or a Sequential of Linear and element-wise layers. Raises ValueError for other networks,
+    latents that do not fit, a tolerance outside (0, 1), or layers of more than 2²⁴ weights as a matrix.
     """
     stack = _stack(network)
     x = fitting(network, z)
@@ -115,7 +118,7 @@ def region_bounds(network, z, *, tolerance=TOLERANCE):
                 kept = layer.slope(layer.states(x), x).flatten(1) != 0
             else:
                 kept = torch.ones(len(x), len(matrix), dtype=torch.bool, device=x.device)
-            bounds = torch.minimum(bounds, _masked_ranks(matrix, kept, tolerance))
+            bounds = torch.minimum(bounds, _masked_ranks(_narrow(matrix, z.shape[1]), kept, tolerance))
             group, before = [], x if layer is None else layer(x)
             x = before
     return bounds
@@ -146,6 +149,15 @@ def _matrix(group, like):
     for module in group:
         columns, still = module(columns), module(still)
     return (columns - still).flatten(1).double().T
+
+
+def _narrow(matrix, n_in):
+    """A matrix [out, in] times 2 n_in random directions where it is large: all ranks up to n_in are as before, almost
+    surely, and others do not matter."""
+    if matrix.shape[1] <= 4 * n_in or matrix.numel() <= LARGE_ENTRIES:
+        return matrix
+    generator = torch.Generator().manual_seed(0)
+    return matrix @ torch.randn(matrix.shape[1], 2 * n_in, generator=generator, dtype=matrix.dtype).to(matrix.device)
 
 
 def _masked_ranks(matrix, kept, tolerance):

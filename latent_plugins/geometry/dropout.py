@@ -102,8 +102,23 @@ def noisy_dimensions(
     if draws < 1 or regions < 1:
         raise ValueError(f"{draws} draws at {regions} latents each are none: take at least 1 of both")
     stack = _stack(sequential)
-    z = torch.randn(draws, regions, stack[0].in_features, generator=generator, dtype=torch.float64)
+    n_in = stack[0].in_features
     linear = [layer for layer in stack if isinstance(layer, torch.nn.Linear)]
+    widest = max(max(layer.weight.shape) for layer in linear)
+    entries = max(regions * widest * n_in, max(layer.weight.numel() for layer in linear))
+    at_once, noisy, whole = max(1, CHUNK_ENTRIES // entries), [], []
+    with torch.no_grad():
+        for start in range(0, draws, at_once):
+            count = min(at_once, draws - start)
+            z = torch.randn(count, regions, n_in, generator=generator, dtype=torch.float64)
+            noise = _noise(linear, count, rate, generator, kind, outputs)
+            noisy.append(_ranks(stack, z, noise, tolerance))
+            whole.append(_ranks(stack, z, None, tolerance))
+    return NoisyDimensions(torch.cat(noisy), torch.cat(whole))
+
+
+def _noise(linear, draws, rate, generator, kind, outputs):
+    """{layer: noise [draws, out, in] on its weights} float64, of several draws."""
     noise = {}
     for number, layer in enumerate(linear):
         n_out, n_in = layer.weight.shape
@@ -115,13 +130,7 @@ def noisy_dimensions(
             noise[layer] = noise[layer] * _kept((draws, 1, n_in), rate, generator)
         if layer is linear[-1] and outputs:
             noise[layer] = noise[layer] * _kept((draws, n_out, 1), rate, generator)
-    widest = max(max(layer.weight.shape) for layer in linear)
-    at_once = max(1, CHUNK_ENTRIES // (regions * widest * z.shape[2]))
-    with torch.no_grad():
-        rows = [slice(start, start + at_once) for start in range(0, draws, at_once)]
-        whole = torch.cat([_ranks(stack, z[r], None, tolerance) for r in rows])
-        noisy = [_ranks(stack, z[r], {layer: n[r] for layer, n in noise.items()}, tolerance) for r in rows]
-    return NoisyDimensions(torch.cat(noisy), whole)
+    return noise
 
 
 def _stack(sequential):

@@ -104,9 +104,10 @@ def invert_by_codes(network, x, *, box=BOX, tolerance=TOLERANCE, most_regions=MO
     """The RegionInversion of targets x [n, out] over all activation codes of a small network, in the cube |zᵢ| ≤ box.
 
     network: see `check_piecewise_affine`, with activations of two pieces (ReLUs, leaky or not); some tens of units are
-    small. tolerance: of the certificate, times the target's length or 1, whichever is larger. A target that takes more
-    than `most_regions` regions or `seconds` keeps the best latent found and its bound, uncertified. Raises ValueError
-    for another network, a box, tolerance or limit that is not positive, or targets that do not fit.
+    small. The bound is that of HiGHS in floating point, good to its own tolerances of 1e-6. tolerance: of the
+    certificate, times the target's length or 1, whichever is larger. A target that takes more than `most_regions`
+    regions or `seconds` keeps the best latent found and its bound, uncertified. Raises ValueError for another network,
+    a box, tolerance or limit that is not positive, or targets that do not fit.
     """
     if not (box > 0 and tolerance > 0 and most_regions > 0 and seconds > 0):
         raise ValueError(

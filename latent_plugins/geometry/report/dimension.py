@@ -6,7 +6,6 @@ import torch
 
 from latent_plugins.geometry.dimension import TOLERANCE, knee, numerical_rank, rank_bound, region_bounds
 from latent_plugins.geometry.figures import save_curve, save_histograms
-from latent_plugins.geometry.piecewise import is_piecewise_affine
 from latent_plugins.geometry.report.subject import Figure, Section, summary
 
 NOTE = (
@@ -66,9 +65,11 @@ def dimension(subject):
             facts["rank_bound_of_the_layers"] = rank_bound(subject.sequential)
         except ValueError as error:
             facts["rank_bound_note"] = f"unknown: {error}"
-        if is_piecewise_affine(subject.sequential):
+        try:
             bound = region_bounds(subject.sequential, subject.spectra_inputs()).cpu()[finite]
             facts["region_bound"] = dict(
                 note=BOUND, bound=summary(bound), share_at_the_bound=(ranks == bound).double().mean()
             )
+        except ValueError as error:
+            facts["region_bound"] = dict(note=f"unknown: {error}")
     return Section(facts, tuple(figures))

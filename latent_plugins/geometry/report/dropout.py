@@ -21,6 +21,8 @@ NOTE = (
     f"{INPUTS} inputs, {OUTPUTS} outputs, Xavier weights; the text names no activation, here they are leaky ReLUs of "
     f"slope {SLOPE}"
 )
+# Weights of this network that are drawn, over all draws of a kind and rate, and how many draws there are at least.
+MOST_WEIGHTS, FEWEST_DRAWS = 2 * 10**8, 20
 UNKNOWN = "this network's own dimensions under noise are known for a Sequential of Linear layers and ReLUs alone"
 
 
@@ -46,10 +48,12 @@ def dropout(subject):
 
 
 def own(subject, draws, regions):
-    """Facts of the subject's network, or a note."""
+    """Facts of the subject's network, of fewer draws where it is large, or a note."""
     if subject.sequential is None:
         return dict(note=UNKNOWN)
-    random, facts = subject.random(10), {}
+    weights = sum(parameter.numel() for parameter in subject.sequential.parameters())
+    draws = min(draws, max(FEWEST_DRAWS, MOST_WEIGHTS // max(1, weights)))
+    random, facts = subject.random(10), dict(draws=draws)
     try:
         for kind in KINDS:
             for rate in RATES:
