@@ -222,6 +222,9 @@ def test_bad_input():
         path_angles(FunctionMap(torch.tanh, 2, 2), [Line(torch.zeros(2), torch.ones(2))])
     with pytest.raises(ValueError, match="no path leaves its region"):
         path_angles(corner_network(), [Line(torch.full((2,), 2.0), torch.full((2,), 3.0))])
+    for end, message in ((torch.ones(3), "does not take latents of 3"), (torch.full((2,), torch.nan), "not finite")):
+        with pytest.raises(ValueError, match=message):
+            path_angles(corner_network(), [Line(torch.zeros_like(end), end)])
     with pytest.raises(ValueError, match="single region"):
         partition_angles(exact_partition(nn.Sequential(nn.Linear(2, 3)), SQUARE))
     with pytest.raises(ValueError, match="unknown domain 'torus'"):

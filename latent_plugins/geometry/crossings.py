@@ -20,7 +20,7 @@ from torch.func import jvp
 from torch.overrides import TorchFunctionMode
 
 from latent_plugins.geometry.jacobians import jacobians
-from latent_plugins.geometry.piecewise import Bend, check_piecewise_affine, is_piecewise_affine
+from latent_plugins.geometry.piecewise import Bend, check_piecewise_affine, fitting, is_piecewise_affine
 from latent_plugins.geometry.subspaces import subspace_angles
 from latent_plugins.priors import DOMAINS
 from latent_plugins.spaces import SpaceMap, to_sphere
@@ -89,7 +89,7 @@ class BentMap:
     def __init__(self, space_map, max_memory=None):
         if getattr(space_map, "detector", None) is not None:
             raise ValueError(f"regions of the space {space_map.name} are not known: its feature detector bends, too")
-        self.affine = is_piecewise_affine(space_map)
+        self.given, self.affine = space_map, is_piecewise_affine(space_map)
         self.max_memory = max_memory
         if isinstance(space_map, SpaceMap):
             generator = copy.deepcopy(space_map.generator).double()
@@ -228,8 +228,8 @@ class PathRegions:
 def regions_along(network, start, end, *, max_regions=MAX_REGIONS):
     """The PathRegions on the straight path between two latents [in].
 
-    network: see `check_piecewise_affine`. Raises ValueError for another kind of network, or more than max_regions
-    regions.
+    network: see `check_piecewise_affine`. Raises ValueError for another kind of network or one without activations,
+    latents that do not fit, or more than max_regions regions.
     """
     check_piecewise_affine(network)
     bent, path = BentMap(network), Line(torch.as_tensor(start), torch.as_tensor(end))
@@ -250,8 +250,9 @@ def crossings(bent, path, *, most=1000):
     bent: a BentMap; path: a Line or GreatCircle. Where several units switch at one point, to ON_BREAK, it is one
     crossing; borders at the start are none. Exact to the rounding of float64 for piecewise affine networks on a Line;
     for others, whose units may leave a state and come back within a stride of 0.02 of the path, such a visit is missed.
-    Raises ValueError for a map without hard units.
+    Raises ValueError for a map without hard units, or ends that are not finite or do not fit it.
     """
+    fitting(bent.given, torch.cat([_at(path, 0.0), _at(path, 1.0)]))
     t, found = 0.0, []
     states, look = _settled(bent, path, t, bent.states(_at(path, t)))
     while len(found) < most:
