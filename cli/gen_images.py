@@ -101,9 +101,9 @@ def main(
     sampler_class = check_sampler(sampler_name, rhos=[] if rho is None else [rho], **options)
     if projected_w is not None:
         check_projected(sampler_name, rho, options)
+    sheet = sheet_maker(grid, cell, captions)
     outdir = prepare_folder(outdir)
     transform = inverse_transform(translate, rotate)
-    sheet = sheet_maker(grid, cell, captions)
     generator, source, entry = open_network(network, device, allow_code)
     if smooth not in (None, 1):
         from latent_plugins.geometry.smoothing import smoothed  # its units are torch's when it is imported
