@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import click
 import numpy as np
@@ -23,7 +24,7 @@ from latent_plugins.atlas.settings import one_hot
 from latent_plugins.geometry.figures import save_histograms
 from latent_plugins.metrics.inputs import open_detectors, space_detector
 from latent_plugins.metrics.names import parse_metrics
-from latent_plugins.metrics.nearest import near_distances, nearest_figure, nearest_of, summary
+from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary
 from latent_plugins.pictures import charts
 from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png
@@ -100,6 +101,8 @@ def main(
         raise click.ClickException("--ppl is defined without truncation; leave --trunc and --trunc-cutoff out")
     if rhos is not None and data is None:
         raise click.ClickException("--rho compares with training images; give --data too")
+    if rhos is not None and not all(map(math.isfinite, rhos)):
+        raise click.ClickException("--rho takes finite polarities: the extremes are compared without it")
     if given("samples") and rhos is None:
         raise click.ClickException("--samples has no effect without --rho; leave it out")
     options = dict(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
@@ -147,7 +150,8 @@ def main(
         groups = {f"rho {rho:g}": create_sampler("polarity", generator, atlas=atlas, rho=rho, **kept) for rho in rhos}
         groups["prior"] = samplers["prior"]
         many = {name: pictures(each.draw(range(samples), c.labels(samples))) for name, each in groups.items()}
-        near = near_distances(many, dataset, progress=count_progress)
+        near = nearest_of(many, dataset, k=3, progress=count_progress)
+        near = {name: each["pixels"].k_distances for name, each in near.items()}
         figures["three_nearest"] = {name: spread(each) for name, each in near.items()}
         if charts.available():
             lists = {name: each.flatten().tolist() for name, each in near.items()}
@@ -247,7 +251,7 @@ def write_page(outdir, figures, rows, data):
     """Write report.html: the command, the figures, and for either kind its pictures and candidates."""
     page = Report(f"Modes and anti-modes of {figures['network']}", command_line())
     page.facts(figures)
-    if (outdir / "distances.png").exists():
+    if "three_nearest" in figures and charts.available():  # not that of an earlier run
         page.picture(outdir / "distances.png", "distances to the three nearest training images")
     for name in EXTREMES:
         page.heading(name)

@@ -62,7 +62,7 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5
     sweep --sampler=magnet --mix=0,0.04,0.16,1 --metrics=fid5k_full
     sweep --sampler=magnet --candidates=1000,5000,20000 --top-k=10,20,40 --metrics=pr5k3_full
-    sweep --sampler=dot --steps=2,5,10,50 --rate=0.01,0.05,0.1 --metrics=emd1000
+    sweep --sampler=dot --steps=2,5,10,50 --rate=0.01,0.05,0.1 --metrics=emd1024
     """
     metrics, settings = plan(names, options, rho, psis, mixes, axes())
     if np.isinf(rho or []).any():

@@ -1,27 +1,14 @@
 """train_critic: train a critic of a generator's images, for the samplers sir, drs, mh and dot."""
 
-import dataclasses
-
 import click
 
-from cli.binding import setting_option
 from cli.options import network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, FilePath
 from cli.progress import progress_option, with_progress
-from cli.train_weights import figures, open_data, own_critic
+from cli.train_weights import figures, open_data, own_critic, schedule_options
 from dnnlib_compat.locks import folder_locked
 from latent_plugins import reweighting
 from latent_plugins.reweighting.critic_schedules import CRITIC, NUMBERS, STEPS, critic_schedule
-from latent_plugins.reweighting.presets import Schedule
-
-
-def critic_options(function):
-    """Options for the numbers of a critic's training."""
-    usual = critic_schedule()
-    for name in reversed(NUMBERS):
-        each = dataclasses.replace(Schedule.described()[name], default=getattr(usual, name))
-        function.__click_params__.append(setting_option(each))
-    return function
 
 
 @click.command()
@@ -29,7 +16,7 @@ def critic_options(function):
 @click.option("--data", type=DataSource(), required=True, metavar="ZIP|DIR", help="Real images of the network's size.")
 @click.option("--outdir", type=FilePath(), required=True, metavar="DIR", help="Where critic and checkpoint go.")
 @click.option("--steps", type=click.IntRange(min=1), default=STEPS, show_default=True, metavar="N", help="Updates.")
-@critic_options
+@schedule_options({name: getattr(critic_schedule(), name) for name in NUMBERS})
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
 @click.option(
     "--snapshot", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Steps per checkpoint."

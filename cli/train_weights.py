@@ -25,12 +25,19 @@ PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance":
 POINTS = 40  # of a panel: each summarizes its share of the steps
 
 
-def schedule_options(function):
-    """Options for every number of a Schedule, by default the preset's."""
-    for each in reversed(Schedule.described().values()):
-        text = dataclasses.replace(each, default=None, default_text="the preset's")
-        function.__click_params__.append(setting_option(text))
-    return function
+def schedule_options(defaults):
+    """Decorator with options for numbers of a Schedule. defaults: {name: default, None for the preset's}."""
+
+    def decorate(function):
+        described = Schedule.described()
+        for name, default in reversed(defaults.items()):
+            text = dict(default_text="the preset's") if default is None else {}
+            function.__click_params__.append(
+                setting_option(dataclasses.replace(described[name], default=default, **text))
+            )
+        return function
+
+    return decorate
 
 
 @click.command()
@@ -50,7 +57,7 @@ def schedule_options(function):
     type=click.Choice(INPUTS),
     help="What the weights see: z, or styles.  [default: w where there are styles]",
 )
-@schedule_options
+@schedule_options(dict.fromkeys(Schedule.described()))
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
 @click.option(
     "--snapshot", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Steps per checkpoint."

@@ -1,6 +1,5 @@
 """Fetch a file by address: cached under the ecosystem's names, resumed after an interruption, checked before use."""
 
-import contextlib
 import hashlib
 import io
 import os
@@ -10,7 +9,6 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
-import uuid
 from pathlib import Path
 
 import click
@@ -20,11 +18,7 @@ from dnnlib_compat.budgets import MAX_DOWNLOAD
 from dnnlib_compat.completeness import is_whole
 from dnnlib_compat.errors import escaped
 from dnnlib_compat.formats import is_web_page
-
-try:
-    import fcntl
-except ImportError:  # Windows: part files are private there, see part_file
-    fcntl = None
+from dnnlib_compat.part_files import drop, drop_contents, part_file, size_of, validator_file
 
 CHUNK = 1 << 16
 TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
@@ -150,7 +144,7 @@ def _cached_or_downloaded(url, folder, sha256, progress, attempts, sleep):
         target = folder / f"{digest}_{_safe_name(url)}"
         _fetch(url, part, target, progress, attempts, sleep, say, checked=sha256 is not None)
         _verify(url, part, sha256)
-        _validator_file(part).unlink(missing_ok=True)
+        validator_file(part).unlink(missing_ok=True)
         os.replace(part, target)
         return target
 
@@ -182,80 +176,11 @@ def _verify(url, part, sha256):
         return
     found = sha256_of(part)
     if found != sha256.lower():
-        _drop(part)
+        drop(part)
         raise DownloadError(
             f"{url}: the download's SHA-256 is {found}, expected {sha256.lower()}; it was deleted: try again, and if"
             " this recurs, the file on the server has changed"
         )
-
-
-# --- part files -------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def part_file(path, on_wait):
-    """Yield a part file that nobody else writes to while the block runs.
-
-    This is `path` under a lock, kept for a later resume if the block fails. Where files cannot be locked it is a
-    private file, which does not outlive the block.
-    """
-    lock = _lock(path, on_wait)
-    if lock is None:
-        path = path.with_name(f"{path.stem}_{uuid.uuid4().hex}.part")
-    try:
-        yield path
-    finally:
-        # Once moved into the cache, the name may already be another process's part: not ours to remove.
-        if lock is None or (_still_names(path, lock) and _size(path) == 0):
-            _drop(path)
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(path, on_wait):
-    """Return a descriptor that holds the lock of `path`, or None where there are no locks."""
-    told = False
-    while fcntl is not None:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not told:  # the lock may pass to several others before it is ours
-                    on_wait()
-                told = True
-                fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:  # some network file systems
-            os.close(handle)
-            return None
-        if _still_names(path, handle):
-            return handle
-        os.close(handle)  # its owner moved the file into the cache or removed it while we waited: lock the next one
-    return None
-
-
-def _still_names(path, handle):
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _size(path):
-    return path.stat().st_size if path.exists() else 0
-
-
-def _drop(part):
-    part.unlink(missing_ok=True)
-    _validator_file(part).unlink(missing_ok=True)
-
-
-def _validator_file(part):
-    """Beside a part file: what tells the version of the file on the server that it is a part of."""
-    return part.with_suffix(".version")
-
-
-# --- requests ---------------------------------------------------------------------------------------------------------
 
 
 def _fetch(url, part, target, progress, attempts, sleep, say, checked):
@@ -275,7 +200,7 @@ def _fetch(url, part, target, progress, attempts, sleep, say, checked):
 
 def _attempt(url, part, remedy, progress, checked):
     """Make one request and write its answer to `part`. Raises _TransientError or DownloadError."""
-    offset = _size(part)
+    offset = size_of(part)
     try:
         with requests.get(url, headers=_headers(part, offset), stream=True, timeout=TIMEOUT) as answer:
             start, total = _judge(url, answer, offset, remedy)
@@ -287,7 +212,7 @@ def _attempt(url, part, remedy, progress, checked):
     except requests.Timeout as error:
         raise _TransientError("the server did not answer in time") from error
     except requests.exceptions.ChunkedEncodingError as error:
-        raise _TransientError(f"the connection broke after {_size(part)} bytes") from error
+        raise _TransientError(f"the connection broke after {size_of(part)} bytes") from error
     except requests.ConnectionError as error:
         raise _TransientError("no connection to the server; this computer may be offline") from error
     except (requests.RequestException, ValueError) as error:  # a redirection may lead to no address at all
@@ -295,7 +220,7 @@ def _attempt(url, part, remedy, progress, checked):
         raise DownloadError(f"{url}: cannot be requested ({reason}); check the address, or {remedy}") from error
     # The server cannot go on from this part: it holds another version or more than the file. From the start, then,
     # which asks for no range and so cannot come here again.
-    _drop_contents(part)
+    drop_contents(part)
     return _attempt(url, part, remedy, progress, checked)
 
 
@@ -304,7 +229,7 @@ def _headers(part, offset):
     headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
-        version = _validator_file(part)
+        version = validator_file(part)
         validator = version.read_text(encoding="utf-8") if version.exists() else ""
         if validator:
             headers["If-Range"] = validator
@@ -356,25 +281,25 @@ def _save(url, answer, part, start, total, remedy, progress):
             raise _web_page(url, remedy)
         if chunk.startswith(POINTER):
             raise DownloadError(f"{url}: the server sent a Git LFS pointer, not the file; {remedy}")
-        _validator_file(part).write_text(_validator(answer.headers), encoding="utf-8")
+        validator_file(part).write_text(_validator(answer.headers), encoding="utf-8")
     limit = largest_download()
     if total is not None and total > limit:
         raise _too_large(url, f"of {total} bytes")
     with open(part, "ab" if start else "wb") as stream, _bar(url, start, total, progress) as bar:
         while chunk:
             if stream.tell() + len(chunk) > limit:
-                _drop_contents(part)
+                drop_contents(part)
                 raise _too_large(url, "without an end")
             stream.write(chunk)
             bar.update(len(chunk))
             chunk = next(chunks, b"")
         stream.flush()
         os.fsync(stream.fileno())  # a crash after the rename must not leave a hole under the final name
-    size = _size(part)
+    size = size_of(part)
     if size == 0:
         raise _TransientError("the server sent no data")
     if total is not None and size > total:
-        _drop_contents(part)
+        drop_contents(part)
         raise _TransientError(f"{size} bytes came of a file of {total}")
     if total is not None and size < total:
         raise _TransientError(f"the connection ended after {size} of {total} bytes")
@@ -388,12 +313,12 @@ def _recognise(url, part, total, remedy, checked):
     """
     whole = is_whole(part)
     if whole is False and total is None:
-        raise _TransientError(f"the file ended early, after {_size(part)} bytes; the server told no length")
+        raise _TransientError(f"the file ended early, after {size_of(part)} bytes; the server told no length")
     if whole is False:
-        _drop_contents(part)
+        drop_contents(part)
         raise DownloadError(f"{url}: the file on the server is cut short or damaged ({total} bytes); {remedy}")
     if whole is None and total is None and not checked:
-        _drop_contents(part)
+        drop_contents(part)
         raise DownloadError(
             f"{url}: the server does not tell how long the file is, and its content is of no kind that tells its end, "
             f"so it may be cut short; {remedy}"
@@ -416,11 +341,6 @@ def _validator(headers):
     etag = headers.get("ETag", "")
     # A weak tag says "about the same", which is too little to join two halves of a file.
     return etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
-
-
-def _drop_contents(part):
-    # Emptied, not removed: the lock is on this very file.
-    os.truncate(part, 0)
 
 
 def _bar(url, start, total, progress):

@@ -133,9 +133,11 @@ class Makers:
         generator, label = self.network(first), first.get("class")
         psi, cutoff = first["trunc"], first.get("trunc_cutoff")
         taken = options_of(first["sampler"], first.get("method")) - {"rho", "critic"}
-        options = {name: first[name] for name in taken if name in first} | dict(
-            min_spearman=-1
-        )  # judged the first time
+        options = {name: first[name] for name in taken if name in first}
+        options["min_spearman"] = -1  # judged the first time
+        weights = options.get("weights")
+        if first.get("critic", weights) != weights:  # nobody gave them: both come with the network, as they did then
+            options.pop("weights", None)
         for name, value in first.get("method_settings", {}).items():
             options[f"method_{name}" if f"method_{name}" in taken else name] = value
         seeds = [line["seed"] for line in lines]

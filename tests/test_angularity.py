@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import small_stylegan2
 from helpers.family_files import WRITERS
-from helpers.maps import FunctionMap
+from helpers.maps import FunctionMap, normal, seeded
 from helpers.pwa_networks import convolutional_network, corner_network, flat_network, one_hidden_layer, random_network
 from helpers.small_networks import small_stylegan3
 from torch import nn
@@ -22,14 +22,6 @@ from latent_plugins.spaces import get_space, to_sphere
 
 SQUARE = Slice(np.zeros(2), np.eye(2), -1.0, 1.0)
 SQUARE_CORNERS = torch.tensor([[-0.99, -0.97], [0.98, 0.96], [-0.95, 0.98], [0.97, -0.99]], dtype=torch.float64)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def published(a, b):

@@ -475,6 +475,7 @@ def test_bad_input_gets_one_line(world, tmp_path):
         (network, "--data=missing.zip", detector, "--metrics=fid50_full"): "no such file or folder",
         (network, data, f"--detector={text}", "--metrics=fid50_full"): "text.pt: not a feature detector",
         (network, data, "--detector=inceptoin", "--metrics=fid50_full"): "no such file or network name",
+        (network, data, "--detector=image=mnist-classifier", "--metrics=fid50_full"): "pixels have no detector",
         (network, detector, "--metrics=fid50_full"): "could not look up the data set",
         (network, data, detector, "--metrics=fid50k_ful"): "did you mean fid50k_full",
         (network, data, detector, "--metrics=fid50_full", "--mix=2", "--sampler=magnet"): "2 is no share",

@@ -7,7 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from helpers.detector_files import SmallDetector, nvidia_names, random_inception, write_persistent, write_torchscript
+from helpers.detector_files import (
+    SmallDetector,
+    nvidia_names,
+    planted,
+    random_inception,
+    write_persistent,
+    write_torchscript,
+)
 from helpers.pickles import Call, Named, record, write_pickle
 
 from dnnlib_compat.detectors import load_detector
@@ -232,21 +239,8 @@ class Script(torch.nn.Module):
         return img.flatten(1).to(torch.float32)
 
 
-def script_of(tensors):
-    module = Script()
-    for name, tensor in tensors.items():
-        *parents, leaf = name.split(".")
-        place = module
-        for parent in parents:
-            if parent not in place._modules:
-                place.add_module(parent, torch.nn.Module())
-            place = place._modules[parent]
-        place.register_buffer(leaf, tensor.clone())
-    return module
-
-
 def test_tensors_of_torchscript_go_into_our_inception(inception, tmp_path):
-    path = write_torchscript(tmp_path / "inception.pt", script_of(nvidia_names(inception)))
+    path = write_torchscript(tmp_path / "inception.pt", planted(Script(), nvidia_names(inception), buffers=True))
     detector = load_detector(path)
     x = images()
     assert torch.equal(detector(x), inception.features(x))
@@ -259,7 +253,7 @@ def test_tensors_of_torchscript_go_into_our_inception(inception, tmp_path):
 
 
 def test_damage_inside_torchscript_is_noticed(inception, tmp_path):
-    path = write_torchscript(tmp_path / "inception.pt", script_of(nvidia_names(inception)))
+    path = write_torchscript(tmp_path / "inception.pt", planted(Script(), nvidia_names(inception), buffers=True))
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

@@ -5,6 +5,7 @@ import math
 import pytest
 import scipy.stats
 import torch
+from helpers.maps import seeded
 from helpers.pwa_networks import CORNER_REGIONS, corner_network, flat_network
 from torch import nn
 
@@ -19,10 +20,6 @@ from latent_plugins.geometry.determinants import (
 from latent_plugins.geometry.dropout import random_generator
 
 LEVEL = 1e-3  # of every statistical test here
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_two_gaussians_are_two():

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from helpers.maps import FunctionMap
+from helpers.maps import FunctionMap, seeded
 from helpers.pwa_networks import convolutional_network, flat_network, one_hidden_layer
 
 from dnnlib_compat.loader import load_network
@@ -21,10 +21,6 @@ from latent_plugins.geometry.dropout import (
 from latent_plugins.spaces import get_space
 
 LEVEL = 1e-3  # of every statistical test here
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def matrix_with(values, n_out, n_in):

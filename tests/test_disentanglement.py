@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 import scipy.stats
 import torch
-from helpers.maps import FunctionMap, bent_map
+from helpers.maps import FunctionMap, bent_map, normal, seeded
 from helpers.splines import SplineGenerator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,16 +26,8 @@ from latent_plugins.spaces import get_space, to_sphere
 LEVEL = 1e-3  # of every statistical test here
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def affine_map(matrix):
     return FunctionMap(lambda x: x @ matrix.T + 1, matrix.shape[1], matrix.shape[0])
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnnlib_compat import download
+from dnnlib_compat import download, part_files
 from dnnlib_compat.completeness import is_whole
 from dnnlib_compat.download import DownloadError, cache_folder, open_url
 
@@ -371,7 +371,7 @@ def test_cache_that_cannot_be_made_names_the_remedy(serve, tmp_path):
 # --- several at once --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(download.fcntl is None, reason="locks are POSIX's")
+@pytest.mark.skipif(part_files.fcntl is None, reason="locks are POSIX's")
 def test_second_caller_waits_for_the_first(serve, cache, capsys):
     def slowly(handler):
         time.sleep(0.3)
@@ -391,16 +391,16 @@ def test_second_caller_waits_for_the_first(serve, cache, capsys):
     assert capsys.readouterr().err.count("Waiting: another process downloads") == 3
 
 
-@pytest.mark.skipif(download.fcntl is None, reason="locks are POSIX's")
+@pytest.mark.skipif(part_files.fcntl is None, reason="locks are POSIX's")
 def test_lock_that_was_waited_for_is_the_lock_of_the_present_file(tmp_path):
     path, waits, found = tmp_path / "net.part", threading.Event(), []
 
     def second():
-        with download.part_file(path, waits.set):
+        with part_files.part_file(path, waits.set):
             found.append(path.exists())
 
     waiter = threading.Thread(target=second)
-    with download.part_file(path, waits.set):
+    with part_files.part_file(path, waits.set):
         waiter.start()
         assert waits.wait(20)
     waiter.join()  # the first left an empty part, which was removed while the second waited for it
@@ -408,7 +408,7 @@ def test_lock_that_was_waited_for_is_the_lock_of_the_present_file(tmp_path):
 
 
 def test_without_locks_everyone_has_a_part_of_their_own(serve, cache, monkeypatch):
-    monkeypatch.setattr(download, "fcntl", None)
+    monkeypatch.setattr(part_files, "fcntl", None)
     both = threading.Barrier(2, timeout=20)
 
     def together(handler):
@@ -425,7 +425,7 @@ def test_without_locks_everyone_has_a_part_of_their_own(serve, cache, monkeypatc
 
 
 def test_without_locks_a_failure_leaves_nothing(serve, cache, monkeypatch):
-    monkeypatch.setattr(download, "fcntl", None)
+    monkeypatch.setattr(part_files, "fcntl", None)
     server = serve(broken_off())
     failure(server.url, cache, attempts=1)
     assert names(cache) == []

@@ -5,17 +5,13 @@ import math
 import pytest
 import torch
 from conftest import small_stylegan2
-from helpers.maps import FunctionMap
+from helpers.maps import FunctionMap, seeded
 from helpers.splines import SplineGenerator, bend
 
 from dnnlib_compat.loader import load_network
 from latent_plugins.geometry.inversion import METHODS, TOLERANCE, Inversion, compare_inversions, invert
 from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.spaces import get_space
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def affine_map(matrix, shift):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from helpers.maps import normal, seeded
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,14 +23,6 @@ from latent_plugins.geometry.latent_classes import (
 from latent_plugins.spaces import to_sphere
 
 LEVEL = 1e-3  # of every statistical test here
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def identity(z):

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 from conftest import small_stylegan2
-from helpers.maps import FunctionMap, bent_map
+from helpers.maps import FunctionMap, bent_map, seeded
 from helpers.splines import SLOPES, SplineGenerator, volume
 
 from dnnlib_compat.loader import load_network
@@ -21,10 +21,6 @@ from latent_plugins.spaces import get_space
 from latent_plugins.volume.spectrum import spectrum
 
 LEVEL = 1e-3  # of every statistical test here
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("n_in, n_out", [(5, 9), (9, 5), (1, 4), (4, 1)])

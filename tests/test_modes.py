@@ -147,6 +147,32 @@ def test_images_of_extremes_come_out_of_the_command(tmp_path, network, opened, a
 # --- modes ------------------------------------------------------------------------------------------------------------
 
 
+def test_distances_of_polarities_to_the_three_nearest(tmp_path, network, opened, atlas):
+    """As published: L2 by pixels to three training images. A report without them shows no chart of an earlier run."""
+    data = random_images(90)
+    path, out = write_zip(tmp_path / "real.zip", data), tmp_path / "out"
+    detector = write_torchscript(tmp_path / "small.pt")
+    options = [f"--network={network}", f"--atlas={atlas.path}", "--top-k=6", "--n=2", f"--data={path}"]
+    options += [f"--detector={detector}", "--prior-samples=5", "--outdir", out]
+    run(modes, *options, "--rho=-5,1", "--samples=20")
+    found = strict((out / "distances.json").read_text())["three_nearest"]
+    assert list(found) == ["rho -5", "rho 1", "prior"]
+    z = torch.cat([opened.seed_latent(seed) for seed in range(20)])
+    rows = [torch.from_numpy(each).flatten(1).double() for each in (to_uint8(opened(z, torch.zeros(20, 0))), data)]
+    nearest = torch.cdist(*rows).sort(dim=1).values[:, :3]
+    assert found["prior"]["images"] == 20 and found["prior"]["mean"] == pytest.approx(nearest.mean().item(), rel=1e-4)
+    assert found["prior"]["mean_nearest"] == pytest.approx(nearest[:, 0].mean().item(), rel=1e-4)
+    for each in found.values():
+        assert each["q05"] < each["median"] < each["q95"] and each["mean_nearest"] < each["mean"]
+    assert picture(out / "distances.png").std() > 5
+    title = "three nearest training images"
+    assert title in (out / "report.html").read_text()
+    run(modes, *options)
+    assert title not in (out / "report.html").read_text()
+    assert "--rho takes finite polarities" in run(modes, *options, "--rho=-inf,1", fails=True)
+    assert "--rho compares with training images" in run(modes, *options[:4], f"--outdir={out}", "--rho=1", fails=True)
+
+
 def test_the_most_extreme_candidates_are_listed(tmp_path, network, opened, atlas):
     out = tmp_path / "out"
     run(modes, f"--network={network}", f"--atlas={atlas.path}", "--top-k=6", "--n=5", "--outdir", out)
@@ -376,20 +402,3 @@ def test_the_k_nearest_are_those_of_all_distances():
     distances, index = torch.cdist(queries, rows).sort(dim=1)
     assert torch.allclose(near.k_distances, distances[:, :3], atol=1e-5) and torch.equal(near.k_index, index[:, :3])
     assert torch.equal(near.part(2, 4).distances, near.k_distances[2:4, 0])
-
-
-def test_distances_of_polarities_to_the_three_nearest(tmp_path, network):
-    """As published: L2 by pixels to three training images, of samples at some rho and of the prior."""
-    data = write_zip(tmp_path / "real.zip", random_images(30, size=16))
-    detector = write_torchscript(tmp_path / "small.pt")
-    options = [f"--network={network}", f"--candidates={CANDIDATES}", f"--data={data}", f"--detector={detector}"]
-    options += ["--space=style", f"--outdir={tmp_path / 'out'}", "--n=2", "--device=cpu"]
-    run(modes, *options, "--rho=-2,1", "--samples=20")
-    found = strict((tmp_path / "out" / "distances.json").read_text())["three_nearest"]
-    assert list(found) == ["rho -2", "rho 1", "prior"]
-    for each in found.values():
-        assert (
-            each["images"] == 20 and each["q05"] < each["median"] < each["q95"] and each["mean_nearest"] < each["mean"]
-        )
-    assert picture(tmp_path / "out" / "distances.png").std() > 5
-    assert "--rho compares with training images" in run(modes, *options[:2], options[-3], "--rho=1", fails=True)

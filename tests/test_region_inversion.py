@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers.maps import FunctionMap
+from helpers.maps import FunctionMap, normal
 from helpers.pwa_networks import convolutional_network, corner_network, flat_network, random_network
 from torch import nn
 
@@ -14,10 +14,6 @@ from latent_plugins.geometry.partition import Slice, exact_partition, sampled_pa
 from latent_plugins.geometry.region_inversion import RegionInversion, invert_by_codes, invert_in_partition, units_of
 
 SQUARE = Slice(np.zeros(2), np.eye(2), -4.0, 4.0)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def both(network, x):

@@ -49,6 +49,8 @@ RUNS = {
     "simplicial+magnet": f"--corners=3 --tau=0.5 {ATLAS} --without-replacement",
     "simplicial+prior": "--corners=4 --tau=0.3 --rule=softmax --corner-radius=1.5",
     "latentrs+prior": "WEIGHTS",
+    "latentrs+dot": "WEIGHTS --steps=2 --pairs=5",
+    "jbt+sir": "--proposals=3 --keep=0.5 --calibration=30 --norm-draws=2",
 }
 
 
@@ -101,6 +103,15 @@ def test_a_line_is_all_that_an_image_needs(name, tmp_path, world, monkeypatch):
         assert again == line and np.array_equal(image, first[line["file"]])
     assert lines[1]["batch"] == 4 and lines[5]["batch"] == 3
     assert "7 images, all the same to the byte" in run(remake_command, tmp_path / "out" / "samples.jsonl", "--check")
+
+
+@pytest.mark.bitwise
+def test_weights_and_critic_that_come_with_a_network_are_found_again(tmp_path):
+    options = ["--sampler=latentrs+dot", "--steps=1", "--pairs=5", "--seeds=0-1", f"--outdir={tmp_path}"]
+    run(gen_images, *options)
+    (line, _) = read_lines(tmp_path / "samples.jsonl")
+    assert line["weights"] != line["critic"]
+    assert "2 images, all the same to the byte" in run(remake_command, tmp_path / "samples.jsonl", "--check")
 
 
 @pytest.mark.bitwise

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from conftest import small_stylegan2
-from helpers.maps import FunctionMap, bent_map
+from helpers.maps import FunctionMap, bent_map, seeded
 from scipy.stats import spearmanr
 
 from dnnlib_compat.loader import load_network
@@ -23,10 +23,6 @@ from latent_plugins.volume.spectrum.shared import shared_basis
 from latent_plugins.volume.spectrum.subspace import Subspace, orthonormal
 
 SPACES = [(name, domain) for name in ("z:w", "z:pixel", "w:pixel") for domain in ("sphere", "gaussian")]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def affine_map(values, n_in, n_out, seed=0):

@@ -6,7 +6,9 @@ from click.testing import CliRunner
 from conftest import small_stylegan2, write_network
 from helpers.image_zips import random_images, write_zip
 
+import latent_plugins as lp
 from cli.gen_images import main as gen_images
+from cli.remake import main as remake
 from cli.train_critic import main as train_critic_command
 from dnnlib_compat.plain_files import read_about
 from latent_plugins.reweighting import critic_schedule, train_critic
@@ -73,3 +75,22 @@ def test_the_command_and_what_takes_its_file(tmp_path, world):
     assert "takes a critic's scores as log density ratios" in said
     said = run(gen_images, "--network=mnist32", critic, "--sampler=sir", f"--outdir={tmp_path / 'y'}", code=1)
     assert "a critic of another network's images" in said
+
+
+def test_an_image_of_a_critics_sampler_is_made_again_from_its_line(tmp_path, world):
+    run(train_critic_command, *world, f"--outdir={tmp_path / 'c'}", "--steps=1")
+    critic = f"--weights={tmp_path / 'c' / 'critic.npz'}"
+    out = tmp_path / "out"
+    run(gen_images, world[0], critic, "--sampler=dot", "--steps=2", "--seeds=0-1", f"--outdir={out}", "--device=cpu")
+    assert "all the same to the byte" in run(remake, out / "samples.jsonl", "--check", "--device=cpu")
+
+
+def test_embedded_weights_have_a_critic():
+    sampler = lp.sampler("dot", lp.load("mnist32"), weights="embedded:mnist32-weights.npz", steps=1, pairs=5)
+    assert sampler.draw([0]).z.shape == (1, 64)
+
+
+def test_conditional_networks_have_no_critic(tmp_path, tiny_conditional):
+    data = torch.zeros(8, 1, 16, 16)
+    with pytest.raises(ValueError, match="the samplers that ask a critic are for networks without any"):
+        train_critic(tiny_conditional, data, critic_schedule(2), outdir=tmp_path)

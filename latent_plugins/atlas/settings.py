@@ -1,7 +1,6 @@
 """What an atlas is made with: its settings, completed and checked before any work.
 
-The record stands in `atlas_record`, its files and maps in `atlas_shards`, reading in `atlas_checks`; their names are
-here too.
+The record stands in `record`, its files and maps in `shards`, reading in `checks`; their names are here too.
 """
 
 from latent_plugins.atlas.checks import parse_settings, read_settings

@@ -92,7 +92,8 @@ class Atlas:
     def first(self, n: int) -> Atlas:
         """The Atlas of its first n candidates (of each class): what a build of n gives, but for rounding.
 
-        Candidates are functions of the seed and their number. Raises ValueError where there are not so many.
+        Candidates are functions of the seed and their number. The method and its settings stay this atlas's, though a
+        build of n may choose others where nobody names one. Raises ValueError where there are not so many.
         """
         if n == min(map(len, self._tables.values())):
             return self

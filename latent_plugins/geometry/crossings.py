@@ -20,7 +20,14 @@ from torch.func import jvp
 from torch.overrides import TorchFunctionMode
 
 from latent_plugins.geometry.jacobians import jacobians
-from latent_plugins.geometry.piecewise import Bend, check_piecewise_affine, fitting, is_piecewise_affine
+from latent_plugins.geometry.piecewise import (
+    HARD_SIGMOID,
+    check_piecewise_affine,
+    clamp,
+    fitting,
+    is_piecewise_affine,
+    relu,
+)
 from latent_plugins.geometry.subspaces import subspace_angles
 from latent_plugins.priors import DOMAINS
 from latent_plugins.spaces import SpaceMap, to_sphere
@@ -39,13 +46,11 @@ MOST_TRIALS = 200
 BYTES_PER_ENTRY = 3 * 8
 
 HARD_UNITS = {
-    F.relu: lambda inplace=False: Bend((0.0,), (0.0, 1.0), (0.0, 0.0)),
-    F.leaky_relu: lambda negative_slope=0.01, inplace=False: Bend((0.0,), (negative_slope, 1.0), (0.0, 0.0)),
-    F.hardtanh: lambda min_val=-1.0, max_val=1.0, inplace=False: Bend(
-        (min_val, max_val), (0.0, 1.0, 0.0), (min_val, 0.0, max_val)
-    ),
-    F.relu6: lambda inplace=False: Bend((0.0, 6.0), (0.0, 1.0, 0.0), (0.0, 0.0, 6.0)),
-    F.hardsigmoid: lambda inplace=False: Bend((-3.0, 3.0), (0.0, 1 / 6, 0.0), (0.0, 0.5, 1.0)),
+    F.relu: lambda inplace=False: relu(),
+    F.leaky_relu: lambda negative_slope=0.01, inplace=False: relu(negative_slope),
+    F.hardtanh: lambda min_val=-1.0, max_val=1.0, inplace=False: clamp(min_val, max_val),
+    F.relu6: lambda inplace=False: clamp(0.0, 6.0),
+    F.hardsigmoid: lambda inplace=False: HARD_SIGMOID,
 }
 HARD_UNITS[torch.relu] = HARD_UNITS[torch.Tensor.relu] = HARD_UNITS[F.relu]
 

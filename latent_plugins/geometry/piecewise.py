@@ -64,12 +64,23 @@ class Bend:
         return self.apply(x, self.states(x))
 
 
+def relu(negative_slope=0.0):
+    """The Bend of a ReLU, leaky where it has a slope below zero."""
+    return Bend((0.0,), (negative_slope, 1.0), (0.0, 0.0))
+
+
+def clamp(low, high):
+    """The Bend of a clamp to [low, high]."""
+    return Bend((low, high), (0.0, 1.0, 0.0), (low, 0.0, high))
+
+
+HARD_SIGMOID = Bend((-3.0, 3.0), (0.0, 1 / 6, 0.0), (0.0, 0.5, 1.0))
+
 BENDS = {
-    nn.ReLU: lambda m: Bend((0.0,), (0.0, 1.0), (0.0, 0.0)),
-    nn.LeakyReLU: lambda m: Bend((0.0,), (m.negative_slope, 1.0), (0.0, 0.0)),
-    # And ReLU6, which runs as one.
-    nn.Hardtanh: lambda m: Bend((m.min_val, m.max_val), (0.0, 1.0, 0.0), (m.min_val, 0.0, m.max_val)),
-    nn.Hardsigmoid: lambda m: Bend((-3.0, 3.0), (0.0, 1 / 6, 0.0), (0.0, 0.5, 1.0)),
+    nn.ReLU: lambda m: relu(),
+    nn.LeakyReLU: lambda m: relu(m.negative_slope),
+    nn.Hardtanh: lambda m: clamp(m.min_val, m.max_val),  # and ReLU6, which runs as one
+    nn.Hardsigmoid: lambda m: HARD_SIGMOID,
 }
 
 

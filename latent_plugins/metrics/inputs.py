@@ -23,12 +23,15 @@ def open_detectors(metrics, chosen, lpips_heads, entry, **options):
     sources = dict(OFFICIAL_DETECTORS)
     if "detector" in entry:
         sources.update(inception=entry["detector"], vgg16=entry["detector"])
+    image = {"image": sources.pop("image")}  # statistics of pixels, which no file replaces
     for value in chosen:
         part, mark, source = value.partition("=")
         if mark and part == SPACE:
             continue
+        if mark and part in image:
+            raise ArgumentError(f"`detector`={value}: statistics of pixels have no detector; leave it out")
         sources.update({part: source} if mark and part in sources else dict.fromkeys(sources, value))
-    sources["image"] = OFFICIAL_DETECTORS["image"]  # statistics of pixels, which no file replaces
+    sources |= image
     needed = sorted({metric.detector for metric in metrics if metric.detector})
     if lpips_heads is not None and "lpips" not in needed:
         raise ArgumentError("`lpips_heads` has no effect without a path length metric; leave it out")

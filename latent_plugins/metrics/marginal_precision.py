@@ -3,12 +3,10 @@
 import dataclasses
 
 import numpy as np
-import scipy.stats
 import torch
 
 from latent_plugins.metrics.neighbours import MAX_MEMORY, ball_memberships, check_features, kth_neighbour_distances
-
-LEVEL = 0.95
+from latent_plugins.metrics.shares import wilson_interval
 
 
 def precise(real, generated, *, k=3, max_memory=MAX_MEMORY):
@@ -56,14 +54,12 @@ def marginal_precision(inside, order, parts=10):
         raise ValueError(f"{int((~np.isfinite(order)).sum())} of the numbers to order images by are not finite")
     groups = np.array_split(inside[np.argsort(order, kind="stable")], parts)
     images, right = (np.array([function(group) for group in groups]) for function in (len, np.sum))
-    intervals = [
-        scipy.stats.binomtest(int(k), int(n)).proportion_ci(LEVEL, method="wilson") for k, n in zip(right, images)
-    ]
+    low, high = wilson_interval(right, images)
     return MarginalPrecision(
         kept=images.cumsum() / images.sum(),
         marginal=right / images,
-        low=np.array([each.low for each in intervals]),
-        high=np.array([each.high for each in intervals]),
+        low=low,
+        high=high,
         kept_precision=right.cumsum() / images.cumsum(),
         images=images,
     )

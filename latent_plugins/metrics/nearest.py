@@ -54,23 +54,28 @@ def pixel_rows(images):
     return (torch.nn.functional.adaptive_avg_pool2d(images, COMPARED) if large else images).flatten(1)
 
 
-def nearest_of(images, dataset, detector, *, progress=unwatched):
+def nearest_of(images, dataset, detector=None, *, k=1, progress=unwatched):
     """{name: {"pixels": Nearest, "features": Nearest}} in one pass over a data set.
 
-    images: {name: uint8 [N, H, W, C]}; dataset: an ImageDataset of images of the same shape; detector: a Detector;
-    progress(counts, total, label) wraps the loop. ("Polarity Sampling", Sec. 5.1: whether modes are copies of training
-    images.)
+    images: {name: uint8 [N, H, W, C]}; dataset: an ImageDataset of images of the same shape; detector: a Detector, None
+    for pixels alone; k: how many of the nearest; progress(counts, total, label) wraps the loop. ("Polarity Sampling",
+    Sec. 5.1: whether modes are copies of training images; Fig. 6: distances to the k = 3 nearest, by pixels.) Raises
+    ValueError for a data set of fewer than k images.
     """
+    if len(dataset) < k:
+        raise ValueError(f"the data set has {len(dataset)} images, the {k} nearest need {k} or more")
+    by, device = dict(pixels=pixel_rows), torch.device("cpu")
+    if detector is not None:
+        by["features"], device = detector, detector.device
     with torch.no_grad():
-        queries = torch.from_numpy(np.concatenate(list(images.values()))).permute(0, 3, 1, 2).to(detector.device)
-        by = dict(pixels=pixel_rows, features=detector)
-        all_of = {key: Nearest(torch.cat([rows(part) for part in queries.split(BATCH)])) for key, rows in by.items()}
+        queries = torch.from_numpy(np.concatenate(list(images.values()))).permute(0, 3, 1, 2).to(device)
+        all_of = {key: Nearest(torch.cat([rows(part) for part in queries.split(BATCH)]), k) for key, rows in by.items()}
 
         def rounds():
             first = 0
             for batch in dataset.batches(range(len(dataset)), batch=BATCH):
                 for key, rows in by.items():
-                    all_of[key].add(rows(batch.to(detector.device)), first)
+                    all_of[key].add(rows(batch.to(device)), first)
                 first += len(batch)
                 yield len(batch)
 
@@ -79,30 +84,6 @@ def nearest_of(images, dataset, detector, *, progress=unwatched):
     stops = np.cumsum([len(each) for each in images.values()]).tolist()
     spans = zip(images, [0, *stops], stops)
     return {name: {key: near.part(*span) for key, near in all_of.items()} for name, *span in spans}
-
-
-def near_distances(images, dataset, *, k=3, progress=unwatched):
-    """{name: L2 distances float32 [N, k]} by pixels from images to their k nearest of a data set, in one pass.
-
-    As in "Polarity Sampling", Fig. 6: k is 3 there, images are compared at 32 × 32 pixels, with values in [0, 255].
-    images: {name: uint8 [N, H, W, C]}. Raises ValueError for a data set of fewer than k images.
-    """
-    if len(dataset) < k:
-        raise ValueError(f"the data set has {len(dataset)} images, the {k} nearest need {k} or more")
-    queries = torch.from_numpy(np.concatenate(list(images.values()))).permute(0, 3, 1, 2)
-    found = Nearest(torch.cat([pixel_rows(part) for part in queries.split(BATCH)]), k)
-
-    def rounds():
-        first = 0
-        for batch in dataset.batches(range(len(dataset)), batch=BATCH):
-            found.add(pixel_rows(batch), first)
-            first += len(batch)
-            yield len(batch)
-
-    for _ in progress(rounds(), len(dataset), "training images"):
-        pass
-    stops = np.cumsum([len(each) for each in images.values()]).tolist()
-    return {name: found.k_distances[a:b] for name, a, b in zip(images, [0, *stops], stops)}
 
 
 def nearest_figure(images, found, dataset, *, cell=CELL):

@@ -12,6 +12,7 @@ MOST_LISTED = 100  # classes whose shares are told one by one; of more, only how
 def wilson_interval(counts, n, level=LEVEL):
     """(low, high) of shares whose counts [K] among n independent images are given: Wilson's interval, each on its own.
 
+    n: one number, or [K].
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference". float64 [K] each.
     """
     share, z = np.asarray(counts, dtype=np.float64) / n, scipy.stats.norm.ppf((1 + level) / 2)

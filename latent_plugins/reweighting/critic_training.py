@@ -15,7 +15,7 @@ from dnnlib_compat.plain_files import read_about, write_npz
 from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.reweighting.critic_schedules import CRITIC, NUMBERS
 from latent_plugins.reweighting.networks import check_critic, default_input
-from latent_plugins.reweighting.training import CHECKPOINT, Trainer, WeightsCollapsed, check_data, real_batches
+from latent_plugins.reweighting.training import CHECKPOINT, Trainer, check_data, training_rows
 from latent_plugins.reweighting.weight_files import WeightsError
 
 
@@ -27,9 +27,14 @@ def train_critic(generator, data, schedule, *, outdir, seed=0, critic=None, snap
     and ends in the same bytes. schedule: of `critic_schedule`; the other arguments are as for `train`. With the loss
     `logistic` scores are estimates of log p_data(x) − log p_generator(x), for SIR, DRS and MH.
 
-    Raises ValueError where data do not fit, or for images below 4 pixels, WeightsError and WeightsCollapsed as `train`.
+    Raises ValueError for conditional generators, whose samplers ask no critic, where data do not fit, or for images
+    below 4 pixels, WeightsError and WeightsCollapsed as `train`.
     """
+    if generator.c_dim:
+        raise ValueError("the network has classes, and the samplers that ask a critic are for networks without any")
     check_data(generator, data)
+    if snapshot < 1:
+        raise ValueError(f"a snapshot every {snapshot} updates: give 1 or more")
     if generator.img_resolution < 4:
         raise ValueError(f"images of {generator.img_resolution} pixels: a critic's file holds critics from 4 pixels on")
     critic = None if critic is None else check_critic(critic)
@@ -41,18 +46,9 @@ def train_critic(generator, data, schedule, *, outdir, seed=0, critic=None, snap
 
 
 def _rows(trainer, outdir, snapshot, workers):
-    steps = trainer.schedule.warmup
-    batches = real_batches(trainer, workers)
-    while trainer.step < 0:
-        row = trainer.train_step(next(batches))
-        collapse = trainer.collapse(row)
-        if collapse is None and ((trainer.step + steps) % snapshot == 0 or trainer.step == 0):
-            trainer.save(outdir / CHECKPOINT)
-        yield row
-        if collapse is not None:
-            raise WeightsCollapsed(collapse)
+    yield from training_rows(trainer, 0, outdir, snapshot, workers)  # its steps are the warm-up of weights
     schedule = trainer.schedule.record()
-    about = dict(of=fingerprint(trainer.generator), steps=steps, seed=trainer.seed)
+    about = dict(of=fingerprint(trainer.generator), steps=schedule["warmup"], seed=trainer.seed)
     about |= {name: schedule[name] for name in NUMBERS}
     write_npz(trainer.critic.eval().requires_grad_(False).cpu(), outdir / CRITIC, about=about)
 

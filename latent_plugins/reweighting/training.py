@@ -111,17 +111,23 @@ def steps_done(outdir):
 
 
 def _rows(trainer, outdir, snapshot, workers):
-    schedule = trainer.schedule
-    for batches in real_batches(trainer, workers):
-        row = trainer.train_step(batches)
+    yield from training_rows(trainer, trainer.schedule.steps, outdir, snapshot, workers)
+    trainer.finish(outdir / RESULT)
+
+
+def training_rows(trainer, last, outdir, snapshot, workers):
+    """Train up to the step `last`: the row of every update, with a checkpoint after each `snapshot` of them and the
+    last. Raises WeightsCollapsed as `train`."""
+    batches = real_batches(trainer, workers)
+    while trainer.step < last:
+        row = trainer.train_step(next(batches))
         # The state that led to a collapse is not worth keeping: the last sound one stays.
         collapse = trainer.collapse(row)
-        if collapse is None and (trainer.step % snapshot == 0 or trainer.step == schedule.steps):
+        if collapse is None and ((trainer.step + trainer.schedule.warmup) % snapshot == 0 or trainer.step == last):
             trainer.save(outdir / CHECKPOINT)
         yield row
         if collapse is not None:
             raise WeightsCollapsed(collapse)
-    trainer.finish(outdir / RESULT)
 
 
 def check_data(generator, data):

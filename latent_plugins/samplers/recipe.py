@@ -118,7 +118,7 @@ class Recipe:
         if not options:
             return self
         twin = copy.copy(self)
-        twin.options, twin._found = self.options | options, {}
+        twin.options = self.options | options
         return twin
 
     def make(self, rho, psi, atlas_seed=0):
@@ -171,7 +171,7 @@ class Recipe:
             space = canonical_space(self.options.get("space") or self.advice["space"])
             chosen = choose_rho(self.name, rho, advice_for(self.advice, space))
         extremes = chosen is not None and bool(np.isinf(chosen))
-        key = psi, atlas_seed, extremes
+        key = psi, atlas_seed, extremes, self.options.get("candidates"), self.options.get("top_k")
         if key not in self._found:
             self._found[key] = self._find_atlas(psi, atlas_seed, extremes)
         atlas, space = self._found[key]
@@ -257,8 +257,8 @@ class Recipe:
         if given is not None:
             from latent_plugins.reweighting.critic_training import is_critic_file, open_critic
 
-            if is_path(given) and is_critic_file(given):
-                critic, loss = open_critic(given, self.generator)
+            if is_path(given) and is_critic_file(path := companion_path(given)):
+                critic, loss = open_critic(path, self.generator)
                 self._check_scores(given, loss)
                 return critic, named(given)
             weights = opened_weights(given)
@@ -301,7 +301,7 @@ def opened_weights(weights):
 
 def named(thing):
     """What stands for an object in records: its path where it has one."""
-    path = thing if isinstance(thing, str) or hasattr(thing, "__fspath__") else getattr(thing, "path", None)
+    path = thing if is_path(thing) else getattr(thing, "path", None)
     return str(path) if path is not None else type(thing).__qualname__
 
 
@@ -315,7 +315,7 @@ def given_atlas(atlas, advice, space, psi, cutoff):
 
 def checked_atlas(atlas, space, psi, cutoff):
     """An Atlas, or the one at a path. Raises AtlasError when it is of another space than the one asked for."""
-    if isinstance(atlas, str) or hasattr(atlas, "__fspath__"):
+    if is_path(atlas):
         atlas = open_atlas(atlas)
     made = atlas.settings
     if made is None:

@@ -63,9 +63,8 @@ def nvidia_names(network):
     return found | {"output.weight": state["fc.weight"], "output.bias": state["fc.bias"]}
 
 
-def tree_of(tensors, top):
-    """A pickle record of nested modules with these tensors: the ecosystem's own classes outside, torch's inside."""
-    module = torch.nn.Module()
+def planted(module, tensors, *, buffers=False):
+    """The module with tensors {dotted name: tensor} in submodules of its own, as parameters or as buffers."""
     for name, tensor in tensors.items():
         *parents, leaf = name.split(".")
         place = module
@@ -73,7 +72,16 @@ def tree_of(tensors, top):
             if parent not in place._modules:
                 place.add_module(parent, torch.nn.Module())
             place = place._modules[parent]
-        place.register_parameter(leaf, torch.nn.Parameter(tensor.clone(), requires_grad=False))
+        if buffers:
+            place.register_buffer(leaf, tensor.clone())
+        else:
+            place.register_parameter(leaf, torch.nn.Parameter(tensor.clone(), requires_grad=False))
+    return module
+
+
+def tree_of(tensors, top):
+    """A pickle record of nested modules with these tensors: the ecosystem's own classes outside, torch's inside."""
+    module = planted(torch.nn.Module(), tensors)
     linear = torch.nn.Linear(1, 1)  # torch's own modules are pickled as such, not as records
     linear._parameters = dict(module.output._parameters)
     state = module_record(module, top).args[0]["state"]

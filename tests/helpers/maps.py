@@ -31,6 +31,15 @@ class FunctionMap:
         return self.function(x)
 
 
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    """Standard normal numbers float64 of this shape."""
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
 def bent_map(n_in, n_out):
     generator = torch.Generator().manual_seed(n_in + 100 * n_out)
     a, b = torch.randn(n_in, 16, generator=generator), torch.randn(16, n_out, generator=generator)
