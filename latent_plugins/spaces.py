@@ -186,16 +186,40 @@ class SpaceMap:
         return style, dataclasses.replace(self, space=Space("w", self.space.end))
 
     def __call__(self, x):
-        if self.space.from_latents:
-            if self.on_sphere:
-                x = to_sphere(x)
-            if not self.generator.has_styles:
-                return self._end(self.generator(x, self._labels(x), truncation_psi=self.psi))
-            x = self.generator.style(x, self._labels(x))
-        ws = self.generator.broadcast(x, self.psi, self.cutoff, self._labels(x))
+        if not self.generator.has_styles:
+            x = to_sphere(x) if self.on_sphere else x
+            return self._end(self.generator(x, self._labels(x), truncation_psi=self.psi))
+        ws = self._styles(x)
         if self.space.to_styles:
             return ws[:, 0]
         return self._end(self.generator.synthesis(ws, noise_mode="const"))
+
+    def tangents(self, x, directions):
+        """The map's derivatives [N, out, M] at x [N, in] along directions [N, in, M] of each row's own or [in, M] for
+        all, by the synthesis network's own forward products; None where it has none for this map.
+
+        The numbers are those of torch.func.jvp; without gradients of their own.
+        """
+        network = getattr(self.generator, "synthesis", None)
+        if not hasattr(network, "tangents") or not self.space.to_pixels or x.dtype != torch.float32:
+            return None
+        each = directions.expand(len(x), -1, -1)
+        ws, dws = self._pushed_to_styles(x, each)
+        return network.tangents(ws, dws).flatten(2).transpose(1, 2)
+
+    def _pushed_to_styles(self, x, directions):
+        """(ws [N, num_ws, w_dim], its derivatives [N, M, num_ws, w_dim])."""
+        ws = self._styles(x)
+        push = torch.func.vmap(lambda v: torch.func.jvp(self._styles, (x,), (v,))[1], in_dims=2, out_dims=1)
+        return ws, push(directions)
+
+    def _styles(self, x):
+        """The styles of every layer, [N, num_ws, w_dim], of the map's input."""
+        if self.on_sphere:
+            x = to_sphere(x)
+        if self.space.from_latents:
+            x = self.generator.style(x, self._labels(x))
+        return self.generator.broadcast(x, self.psi, self.cutoff, self._labels(x))
 
     def _end(self, images):
         """Pixels or features [N, out] of images [N, C, H, W]."""

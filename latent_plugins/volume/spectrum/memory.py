@@ -5,8 +5,9 @@ import weakref
 
 import torch
 
-# On a CPU larger chunks are no faster, they only leave the caches.
-PREFERRED_CPU_MEMORY = 1 << 30
+# On a CPU larger chunks are no faster: they leave the caches, and above 32 MiB a tensor's pages come from the kernel
+# each time (`benchmarks/products.py` has the times).
+PREFERRED_CPU_MEMORY = 384 << 20
 # A Jacobian's entry: in its chunk, in their concatenation, and in float64.
 BYTES_PER_ENTRY = 4 + 4 + 8
 
@@ -44,7 +45,7 @@ def _measure_row(space_map, x):
 def automatic_memory(device, needed):
     """The bound in bytes when none is given; `needed` is what a single product takes.
 
-    Half of a GPU's memory; on a CPU 1 GiB, or what is needed up to half of the machine's memory. It depends on the
+    Half of a GPU's memory; on a CPU 384 MiB, or what is needed up to half of the machine's memory. It depends on the
     machine alone, so that an interrupted atlas goes on with the same chunks.
     """
     if device.type == "cuda":

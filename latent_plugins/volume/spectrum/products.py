@@ -15,6 +15,10 @@ def jacobian_columns(space_map, x, directions):
 
 
 def _columns(space_map, x, directions):
+    own = _own_products(space_map, x, directions.T)
+    if own is not None:
+        return own
+
     def column(v):
         return torch.func.jvp(space_map, (x,), (v.expand_as(x),))[1]
 
@@ -41,7 +45,18 @@ def jacobian_columns_each(space_map, x, directions):
 
 
 def _columns_each(space_map, x, directions):
+    own = _own_products(space_map, x, directions)
+    if own is not None:
+        return own
     return torch.func.vmap(lambda v: torch.func.jvp(space_map, (x,), (v,))[1], in_dims=2, out_dims=2)(directions)
+
+
+def _own_products(space_map, x, directions):
+    """What a map's own forward products give; None where it has none that fit: they know float32 without gradients."""
+    tangents = getattr(space_map, "tangents", None)
+    if tangents is None or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+        return None
+    return tangents(x, directions)
 
 
 def jacobian_rows_each(space_map, x, directions):
