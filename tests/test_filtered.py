@@ -307,13 +307,19 @@ def test_norms_keep_to_a_memory_bound(tiny, norms, monkeypatch):
     """No evaluation or product is larger than the bound allows, and the result is the same."""
     space_map = get_space(tiny, "pixel")
     z = torch.randn(5, 8, generator=random_state())
-    cost, largest, forward = row_cost(space_map, z), [], type(tiny.synthesis).forward
+    cost, largest, network = row_cost(space_map, z), [], type(tiny.synthesis)
+    forward, tangents = network.forward, network.tangents
 
     def watched(self, ws, **options):
         largest.append(len(ws))
         return forward(self, ws, **options)
 
-    monkeypatch.setattr(type(tiny.synthesis), "forward", watched)
+    def pushed(self, ws, directions):
+        largest.append(directions.shape[0] * directions.shape[1])
+        return tangents(self, ws, directions)
+
+    monkeypatch.setattr(network, "forward", watched)
+    monkeypatch.setattr(network, "tangents", pushed)
     for rows in (1, 4, 30):
         largest.clear()
         found = norms(space_map, z, max_memory=rows * cost, row_bytes=cost)
