@@ -23,7 +23,7 @@ from cli.paths import FilePath
 from cli.progress import TERMINAL, progress_option
 from latent_plugins import distributed
 from latent_plugins.atlas.plan import plan_lines
-from latent_plugins.atlas.settings import WITH_RADIUS, make_settings
+from latent_plugins.atlas.settings import make_settings
 from latent_plugins.atlas.together import build_together
 from latent_plugins.spaces import canonical_space
 
@@ -39,20 +39,6 @@ from latent_plugins.spaces import canonical_space
 @atlas_options
 @click.option(
     "--top-k", type=click.IntRange(min=1), metavar="K", help="Singular values to store.  [default: all, 128 at most]"
-)
-@click.option(
-    "--base",
-    type=click.Choice(["prior", *WITH_RADIUS]),
-    default="prior",
-    show_default=True,
-    help="Where candidates come from.",
-)
-@click.option(
-    "--radius",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Half side of the cube, or radius of the ball.",
 )
 @click.option("--class", "classes", type=IntRanges(), help="Classes of a conditional network; all by default.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the candidates.")

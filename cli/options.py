@@ -20,6 +20,7 @@ from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
 from dnnlib_compat.util import remove_leftovers
 from latent_plugins.atlas.build import MIN_SPEARMAN
+from latent_plugins.priors import WITH_RADIUS
 from latent_plugins.volume.methods import method_names
 from latent_plugins.volume.spectrum.precision import PRECISIONS
 from latent_plugins.volume.spectrum.subspace import Subspace
@@ -175,6 +176,20 @@ atlas_options = apply_options(
             "--domain",
             type=click.Choice(["sphere", "gaussian"]),
             help="Where latents live.  [default: sphere for networks that normalise z]",
+        ),
+        click.option(
+            "--base",
+            type=click.Choice(["prior", *WITH_RADIUS]),
+            default="prior",
+            show_default=True,
+            help="The law of latents that volumes reweight; MaGNET's text has it uniform.",
+        ),
+        click.option(
+            "--radius",
+            type=click.FloatRange(min=0, min_open=True),
+            default=1.0,
+            show_default=True,
+            help="Half side of the cube uniform, radius of the ball, standard deviation of normal.",
         ),
         click.option(
             "--layer", metavar="NAME", help="Detector's layer of a feature space.  [default: the metrics' features]"

@@ -71,7 +71,7 @@ def check_sampler(name, *, rhos=(), **options):
     for option in sorted(each for each in [*options, "rho"] if given(each) and plain(each) not in allowed):
         raise click.ClickException(f"--{spelled(option)} has no effect with --sampler={name}; leave it out")
     if options.get("atlas_path") is not None:
-        for option in ("candidates", "detector", "domain", "layer"):
+        for option in ("candidates", "detector", "domain", "base", "radius", "layer"):
             if given(option):
                 raise click.ClickException(f"--{option} has no effect with --atlas, which has its own; leave it out")
     if needs_of(name) & (Needs.CANDIDATES | Needs.VOLUME):

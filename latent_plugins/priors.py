@@ -120,6 +120,48 @@ class NormalPrior(Prior):
 
 
 @dataclasses.dataclass(frozen=True)
+class ScaledNormalPrior(NormalPrior):
+    """N(0, scale² I)."""
+
+    scale: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"the standard deviation of a normal law must be positive and finite, not {self.scale}")
+
+    @property
+    def text(self):
+        """See Prior."""
+        return f"N(0, {self.scale:g}² I) in {self.dim} dimensions"
+
+    def transform(self, u):
+        """See Prior."""
+        return scipy.special.ndtri(u) * self.scale
+
+    def from_normal(self, g):
+        """See Prior."""
+        return g * self.scale
+
+    def to_normal(self, z):
+        """See Prior."""
+        return z / self.scale
+
+    def log_prob(self, z):
+        """See Prior."""
+        return super().log_prob(checked(z, self.dim) / self.scale) - self.dim * math.log(self.scale)
+
+    @property
+    def entropy(self):
+        """See Prior."""
+        return super().entropy + self.dim * math.log(self.scale)
+
+    def sample(self, n, rng):
+        """See Prior."""
+        return super().sample(n, rng) * self.scale
+
+
+@dataclasses.dataclass(frozen=True)
 class TruncatedNormalPrior(Prior):
     """N(0, I) with every coordinate cut to [−bound, bound]."""
 
@@ -317,7 +359,9 @@ BASES = {
     "truncated": lambda dim, radius: TruncatedNormalPrior(dim),
     "uniform": lambda dim, radius: BoxPrior(dim, -radius, radius),
     "ball": lambda dim, radius: BallPrior(dim, radius),
+    "normal": lambda dim, radius: ScaledNormalPrior(dim, radius),
 }
+WITH_RADIUS = ("uniform", "ball", "normal")  # half the side of the cube, the ball's radius, the standard deviation
 DOMAINS = {"sphere": SpherePrior, "gaussian": NormalPrior}  # short names of where latents live
 
 

@@ -92,6 +92,12 @@ def within_one(generator, label):
     return lambda z: np.where((np.abs(z) <= 1).all(axis=1), 0.0, -np.inf)
 
 
+def within_a_square(generator, label):
+    if generator.normalizes_z:  # the area along each direction
+        return lambda z: -2 * np.log(np.abs(z).max(axis=1))
+    return lambda z: np.where((np.abs(z) <= 1.5).all(axis=1), (z**2).sum(axis=1) / 2, -np.inf)
+
+
 def near_a_corner(generator, label):
     return lambda z: np.where((z @ simplex(3, 2).T).max(axis=1) > 1.0, 0.0, -np.inf)
 
@@ -198,6 +204,7 @@ CASES = {
     "prior": Case(lambda generator, atlas: {}, flat),
     "truncation": Case(lambda generator, atlas: dict(psi=0.5), flat),
     "truncated-normal": Case(lambda generator, atlas: dict(threshold=1.0), within_one),
+    "baseline": Case(lambda generator, atlas: dict(law="uniform", scale=1.5), within_a_square),
     "simplicial": Case(
         lambda generator, atlas: dict(corners=3, tau=1.0),
         near_a_corner,

@@ -11,6 +11,7 @@ from latent_plugins.priors import (
     BallPrior,
     BoxPrior,
     NormalPrior,
+    ScaledNormalPrior,
     SpherePrior,
     TruncatedNormalPrior,
     as_prior,
@@ -20,7 +21,7 @@ from latent_plugins.randomness import Stream, philox, uniforms
 
 LEVEL = 1e-3
 PRIORS = [NormalPrior(3), TruncatedNormalPrior(3), TruncatedNormalPrior(3, 1.0), SpherePrior(3), BoxPrior(3, -1, 2)]
-PRIORS += [BoxPrior(3, -0.5, 0.5), BallPrior(3, 1.5)]
+PRIORS += [BoxPrior(3, -0.5, 0.5), BallPrior(3, 1.5), ScaledNormalPrior(3, 0.7)]
 
 
 def ids(prior):
@@ -34,6 +35,8 @@ def summaries(prior, z):
 
 def laws(prior):
     """The distribution functions of a coordinate and of the length, where they are known in closed form."""
+    if isinstance(prior, ScaledNormalPrior):
+        return scipy.stats.norm(scale=prior.scale).cdf, scipy.stats.chi(3, scale=prior.scale).cdf
     if isinstance(prior, NormalPrior):
         return scipy.stats.norm.cdf, scipy.stats.chi(3).cdf
     if isinstance(prior, TruncatedNormalPrior):

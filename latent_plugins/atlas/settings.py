@@ -18,7 +18,7 @@ from latent_plugins.atlas.shards import (
     shard_rows,
 )
 from latent_plugins.files.fingerprint import fingerprint
-from latent_plugins.priors import BASES
+from latent_plugins.priors import BASES, WITH_RADIUS
 from latent_plugins.spaces import (
     check_space,
     default_detector,
@@ -39,8 +39,6 @@ __all__ = [
     "AtlasError", "AtlasSettings", "candidates", "compiled_map", "make_settings", "number_of_shards", "one_hot",
     "parse_settings", "plain_map", "read_settings", "shard_files", "shard_map", "shard_rows",
 ]  # fmt: skip
-
-WITH_RADIUS = ("uniform", "ball")  # base measures
 
 
 def make_settings(
@@ -89,7 +87,7 @@ def make_settings(
     if base in WITH_RADIUS and domain == "sphere":
         raise ValueError("on the sphere the prior is the uniform measure: use base prior, or domain gaussian")
     if not radius > 0:
-        raise ValueError(f"the radius of a uniform base measure must be positive, not {radius}")
+        raise ValueError(f"the radius of a base measure must be positive, not {radius}")
     if method is not None:
         method_class(method)  # told before anything is opened
     check_known(method_settings)

@@ -41,8 +41,8 @@ KNOWN = ("damaged", "not an atlas", "refused", "its ")  # how messages on publis
 
 
 # Of the settings of an atlas, what its record holds.
-RECORDED = ("space", "domain", "candidates", "base", "method", "projection", "oversample", "iterations", "basis")
-RECORDED += ("labels", "precision", "compile", "detector", "layer", "max_memory")
+RECORDED = ("space", "domain", "candidates", "base", "radius", "method", "projection", "oversample", "iterations")
+RECORDED += ("basis", "labels", "precision", "compile", "detector", "layer", "max_memory")
 
 
 class Atlas:

@@ -8,7 +8,7 @@ from dnnlib_compat.budgets import MAX_CLASSES, MAX_NUMBERS, MAX_SHOWN, MAX_SIZE
 from dnnlib_compat.errors import check_regular, quoted, reading
 from dnnlib_compat.json_text import parse_json
 from latent_plugins.atlas.checks import CHECKS as VOLUME_CHECKS
-from latent_plugins.priors import DOMAINS
+from latent_plugins.priors import BASES, DOMAINS
 
 LARGEST_BATCH = 4096  # images that anybody computes at once
 MAX_SEED = 2**32 - 1
@@ -52,6 +52,8 @@ CHECKS |= dict(
     rho=lambda value: is_number(value) or value in ("inf", "-inf"),
     space=_name,
     domain=lambda value: value in DOMAINS,
+    base=lambda value: value in BASES,
+    radius=lambda value: is_number(value) and value > 0,
     method=_name,
     detector=_text,
     atlas=_text,

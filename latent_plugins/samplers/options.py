@@ -11,8 +11,8 @@ from latent_plugins.volume.spectrum.method import NUMBERS
 from latent_plugins.watching import ArgumentError
 
 # What a recipe takes besides the settings of samplers and filters, by what needs it.
-VOLUME = ("space", "top_k", "domain", "method", "projection", "oversample", "iterations", "precision", "compile")
-VOLUME += ("detector", "layer", "max_memory")
+VOLUME = ("space", "top_k", "domain", "base", "radius", "method", "projection", "oversample", "iterations")
+VOLUME += ("precision", "compile", "detector", "layer", "max_memory")
 ATLAS = ("atlas", "candidates", "basis", "labels", "min_spearman")
 WEIGHTS = ("weights",)
 CRITIC = ("critic",)

@@ -16,6 +16,7 @@ from latent_plugins.atlas.build import MIN_SPEARMAN
 from latent_plugins.atlas.settings import PREDICTED, WITH_BASIS, AtlasError, make_settings
 from latent_plugins.atlas.together import cached_atlas
 from latent_plugins.importance.weights import rho_for_json
+from latent_plugins.priors import WITH_RADIUS, base_measure
 from latent_plugins.samplers.base import Needs
 from latent_plugins.samplers.filtered import FilterSampler
 from latent_plugins.samplers.options import (
@@ -68,8 +69,9 @@ def sampler(
 
     options: settings of the sampler and its filters (`settings_of`); of samplers that choose candidates `atlas` (an
     Atlas or the path of one; None: one is built and cached) with `candidates`, `basis`, `labels`, `min_spearman`;
-    of all that weigh volumes `space`, `top_k`, `domain`, `method` with its settings, `precision`, `compile`,
-    `detector`, `layer`, `max_memory`; `weights` (TrainedWeights or a path) of latent reweighting; `critic` (a callable
+    of all that weigh volumes `space`, `top_k`, `domain`, `base` (`prior`, or with a `radius` `uniform`, `ball`,
+    `normal`: the law that volumes reweight), `method` with its settings, `precision`, `compile`, `detector`, `layer`,
+    `max_memory`; `weights` (TrainedWeights or a path) of latent reweighting; `critic` (a callable
     images → scores) of the samplers that ask one. None is a default.
 
     Raises ValueError for an unknown name, options that the sampler does not have, values out of range, or what is
@@ -158,7 +160,7 @@ class Recipe:
             space = canonical_space(self.options.get("space") or self.advice["space"])
             own["rho"] = choose_rho(self.name, rho, advice_for(self.advice, space))
             own["volumes"] = self._volumes(space, psi)
-            own["domain"] = self.options.get("domain")
+            own["domain"] = self._law()
         if Needs.WEIGHTS in needs:
             own["weights"] = opened_weights(self._weights())
         if Needs.CRITIC in needs:
@@ -227,7 +229,8 @@ class Recipe:
         names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas", "min_spearman"}
         classes = None if self.label is None else (self.label,)
         taken = settings_of(self.name)
-        made = {name: None if name in taken else self.options.get(name) for name in names}
+        made = {name: None if name in taken else self.options.get(name) for name in names - {"base", "radius"}}
+        made |= {name: self.options[name] for name in ("base", "radius") if self.options.get(name) is not None}
         own = {each: self.options.get(method_keyword(each, taken)) for each in own_settings(made["method"])}
         return made | own | dict(space=space, psi=psi, cutoff=self.cutoff, classes=classes)
 
@@ -239,6 +242,13 @@ class Recipe:
         usual = advice_for(self.advice, space).get("top_k", paper_top_k(space, self.generator.family))
         counted = lambda volume: self.watch.counted(volume, "volumes")  # noqa: E731
         return Volumes(self.generator, settings, top_k or min(usual, settings.top_k), counted=counted)
+
+    def _law(self):
+        """The Prior that volumes reweight, or a domain's name; None for what suits the network."""
+        base, radius = self.options.get("base"), self.options.get("radius")
+        if base not in WITH_RADIUS:
+            return self.options.get("domain")
+        return base_measure(base, self.generator.z_dim, 1.0 if radius is None else radius)
 
     def _weights(self):
         """The trained weights given, else those that come with the network, where any are needed; or None."""

@@ -3,6 +3,7 @@
 import warnings
 
 from dnnlib_compat.installed import entry_points
+from latent_plugins.samplers.baseline import BaselineSampler
 from latent_plugins.samplers.chain import PCNSampler
 from latent_plugins.samplers.dot import DOTSampler
 from latent_plugins.samplers.drs import DRSSampler
@@ -24,6 +25,7 @@ BUILTIN = (
     PriorSampler,
     TruncationSampler,
     TruncatedNormalSampler,
+    BaselineSampler,
     SimplicialSampler,
     JBTSampler,
     MagnetSampler,

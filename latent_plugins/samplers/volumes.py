@@ -5,8 +5,8 @@ from latent_plugins.atlas.settings import shard_map
 from latent_plugins.volume import LogVolume
 
 # Of the settings of an atlas, what a single volume depends on.
-DECIDING = ("space", "domain", "method", "projection", "oversample", "iterations", "precision", "compile")
-DECIDING += ("detector", "layer", "max_memory")
+DECIDING = ("space", "domain", "base", "radius", "method", "projection", "oversample", "iterations")
+DECIDING += ("precision", "compile", "detector", "layer", "max_memory")
 
 
 class Volumes:
