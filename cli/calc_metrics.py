@@ -61,7 +61,7 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
       is50k         Inception score
       shares5k      Shares of the classes that a classifier finds, and how far from equal
       looks5k       Brightness, contrast and colours: mean, interval, spread
-      emd5k         Earth mover's distance to as many real images
+      emd5k         Earth mover's distance to as many real images; emd_vgg5k: on VGG16
       f1_50k3_full  F1 of precision and recall
       hausdorff5k   Hausdorff distance to as many real images
       fid_unbiased50k_full   FID with covariances over N - 1, as pytorch-fid has it

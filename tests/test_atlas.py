@@ -76,19 +76,19 @@ def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
     write_npz(network, tmp_path / "net.npz")
 
     def command(outdir):
-        options = [f"--network={tmp_path / 'net.npz'}", f"--outdir={outdir}", "--candidates=12000", "--device=cpu"]
+        options = [f"--network={tmp_path / 'net.npz'}", f"--outdir={outdir}", "--candidates=5000", "--device=cpu"]
         return [sys.executable, "-m", "cli.build_atlas", *options]
 
     run = dict(cwd=ROOT, env=dict(os.environ, OMP_NUM_THREADS="1"), stdout=subprocess.DEVNULL)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    subprocess.run(command(whole), check=True, **run)
+    build_alone(network, whole, make_settings(network, candidates=5000))
     process = subprocess.Popen(command(parts), **run)
     deadline = time.monotonic() + 120
     while not (parts / "shard00001.npy").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(list(parts.glob("shard*.npy"))) < 12
+    assert 2 <= len(list(parts.glob("shard*.npy"))) < 5
     subprocess.run(command(parts), check=True, **run)
     ours = {name: data for name, data in contents(parts).items() if not name.endswith(".tmp")}
     assert ours == contents(whole)

@@ -545,3 +545,15 @@ def test_from_python(world, tmp_path):
     figures = {metric.name: figure for metric, figure, _ in found}
     (line,) = lines(*world, "--metrics=fid50_full", "--noise-mode=const")
     assert figures["fid50_full"] == line["results"]
+
+
+def test_the_earth_mover_s_distance_by_its_detectors(tmp_path, world):
+    """On features of its own detector each; with one for both parts they are the same figure."""
+    same = lines(*world, "--metrics=emd30,emd_vgg30")
+    assert same[0]["results"]["emd30"] == same[1]["results"]["emd_vgg30"] > 0
+    other = write_torchscript(tmp_path / "other.pt", seed=3)
+    network, data, detector = world
+    apart = lines(network, data, detector, f"--detector=vgg16={other}", "--metrics=emd30,emd_vgg30")
+    assert apart[0]["results"]["emd30"] == same[0]["results"]["emd30"] != apart[1]["results"]["emd_vgg30"]
+    alone = lines(network, data, f"--detector={other}", "--metrics=emd30")
+    assert alone[0]["results"]["emd30"] == apart[1]["results"]["emd_vgg30"]

@@ -34,6 +34,7 @@ from latent_plugins.metrics.names import OFFICIAL_DETECTORS, examples, parse_met
         ("dc5k5_full", "dc", 5_000, 5, True, 200_000),
         ("is50k", "is", 50_000, None, False, 50_000),
         ("emd500", "emd", 500, None, False, 500),
+        ("emd_vgg1024", "emd_vgg", 1024, None, False, 1024),
         ("f1_50k3_full", "f1", 50_000, 3, True, 200_000),
         ("f1_1024k4", "f1", 1_024, 4, False, 1_024),
         ("f1_300", "f1", 300, 3, False, 300),

@@ -47,8 +47,7 @@ def options(tmp_path):
 
 @pytest.mark.bitwise
 def test_two_processes_write_the_bytes_of_one_and_a_killed_one_is_made_up_for(tmp_path, options):
-    code, _, error = finish(start("-m", "cli.build_atlas", *options, f"--outdir={tmp_path / 'one'}"))
-    assert code == 0, error
+    run(*options, f"--outdir={tmp_path / 'one'}")
     code, out, error = finish(start(*TORCHRUN, *options, f"--outdir={tmp_path / 'two'}"))
     assert code == 0, error
     assert out.count("Atlas of 700 candidates") == 1  # one process speaks
@@ -71,8 +70,7 @@ def test_two_processes_write_the_bytes_of_one_and_a_killed_one_is_made_up_for(tm
 @pytest.mark.bitwise
 def test_two_processes_share_labels_and_one_predictor(tmp_path, options):
     hybrid = ["--method=hybrid", "--basis=3", "--top-k=4", "--labels=120", "--min-spearman=-1"]
-    code, _, error = finish(start("-m", "cli.build_atlas", *options, *hybrid, f"--outdir={tmp_path / 'one'}"))
-    assert code == 0, error
+    run(*options, *hybrid, f"--outdir={tmp_path / 'one'}")
     code, out, error = finish(start(*TORCHRUN, *options, *hybrid, f"--outdir={tmp_path / 'two'}"))
     assert code == 0, error
     assert out.count("predictor: R²") == 1

@@ -48,9 +48,9 @@ RUNS = {
     "dot": "--steps=2 --pairs=5",
     "jbt+polarity": f"--rho=0.5 {ATLAS} --keep=0.6 --calibration=30 --norm-draws=2",
     "simplicial+magnet": f"--corners=3 --tau=0.5 {ATLAS} --without-replacement",
-    "jbt+rejection": "--rho=0.5 --space=pixel --domain=gaussian --base=uniform --radius=2 --particles=30 --keep=0.9 "
-    "--calibration=30 --norm-draws=2",
-    "jbt+magnet": "--candidates=50 --space=style --domain=gaussian --base=normal --radius=1.4 --keep=0.9",
+    "jbt+rejection": "--rho=0.5 --space=style --top-k=2 --domain=gaussian --base=uniform --radius=2 --particles=20 "
+    "--keep=0.9 --calibration=30 --norm-draws=2",
+    "jbt+magnet": "--candidates=50 --space=style --domain=gaussian --base=normal --radius=1.4",
     "simplicial+prior": "--corners=4 --tau=0.3 --rule=softmax --corner-radius=1.5",
     "latentrs+prior": "WEIGHTS",
     "latentrs+dot": "WEIGHTS --steps=2 --pairs=5",

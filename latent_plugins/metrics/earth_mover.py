@@ -47,3 +47,10 @@ class EarthMover(Kind):
     def figures(cls, metric, real, generated, *, seed, progress):
         """See Kind.figures."""
         return {metric.name: earth_mover_distance(real.features(), generated.features())}
+
+
+class VGGEarthMover(EarthMover):
+    """The same on VGG16's features, which "Latent reweighting" (Issenhuth et al. 2022) takes for photographs."""
+
+    name = "emd_vgg"
+    detector = "vgg16"

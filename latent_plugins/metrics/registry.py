@@ -4,7 +4,7 @@ import warnings
 
 from dnnlib_compat.installed import entry_points
 from latent_plugins.metrics.density_coverage import DensityCoverage
-from latent_plugins.metrics.earth_mover import EarthMover
+from latent_plugins.metrics.earth_mover import EarthMover, VGGEarthMover
 from latent_plugins.metrics.f1 import F1
 from latent_plugins.metrics.fid import Fid, UnbiasedFid
 from latent_plugins.metrics.hausdorff import Hausdorff
@@ -16,8 +16,8 @@ from latent_plugins.metrics.precision_recall import ExactPrecisionRecall, Precis
 from latent_plugins.metrics.shares import Shares
 
 ENTRY_POINTS = "latent_plugins.metrics"
-BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, F1, DensityCoverage, EarthMover, Hausdorff)
-BUILTIN += (InceptionScore, Shares, Looks)
+BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, F1, DensityCoverage, EarthMover)
+BUILTIN += (VGGEarthMover, Hausdorff, InceptionScore, Shares, Looks)
 
 
 def available_kinds():
