@@ -10,6 +10,7 @@ from cli.binding import setting_option
 from cli.options import network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, FilePath
 from cli.progress import progress_option, with_progress
+from cli.selection_options import check_selection, open_selection, selection_options
 from dnnlib_compat.companions import companion
 from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.errors import check_regular
@@ -19,6 +20,7 @@ from dnnlib_compat.util import atomic_output
 from latent_plugins import reweighting
 from latent_plugins.pictures import charts
 from latent_plugins.reweighting.presets import INPUTS, NEEDS_CRITIC, PRESETS, TAKES_CRITIC, Schedule
+from latent_plugins.samplers import create_sampler
 
 LOG, CHART = "training.csv", "training.png"
 PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
@@ -58,17 +60,22 @@ def schedule_options(defaults):
     help="What the weights see: z, or styles.  [default: w where there are styles]",
 )
 @schedule_options(dict.fromkeys(Schedule.described()))
+@selection_options(("latentrs", "latentga", "latentrs+ga"))
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of everything.")
 @click.option(
     "--snapshot", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="Steps per checkpoint."
 )
 @progress_option
 @reports_errors
-def main(network, device, allow_code, data, outdir, preset, input, seed, snapshot, **numbers):
+def main(
+    network, device, allow_code, data, outdir, preset, input, seed, snapshot,
+    select, select_images, select_sampler, detector, **numbers,
+):  # fmt: skip
     """Train importance weights of a generator's latents against a critic of its images.
 
     DIR gets weights.npz, training.csv and, where matplotlib is installed, training.png. An interrupted training goes on
-    where it stopped when the same command is given again, with more --steps too.
+    where it stopped when the same command is given again, with more --steps too. With --select the snapshot is kept
+    whose samples are nearest to held-out images; selection.json has the distances.
 
     \b
     train_weights --data=mnist32-train.zip --outdir=weights
@@ -76,10 +83,18 @@ def main(network, device, allow_code, data, outdir, preset, input, seed, snapsho
     """
     given = {name: value for name, value in numbers.items() if value is not None}
     schedule = PRESETS[preset].replace(**given)
+    check_selection(select, data)
     outdir = prepare_folder(outdir)
     reweighting.check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)
     images = open_data(data, generator)
+    selection = None
+    if select is not None:
+        judged = dict(named=select_sampler, images=select_images, seed=seed)
+        judged["sampler_of"] = lambda path: create_sampler(
+            select_sampler, generator, weights=reweighting.load_weights(path)
+        )
+        selection = open_selection(generator, source, open_data(select, generator), detector, allow_code, **judged)
     critic = own_critic(source, preset) if preset in TAKES_CRITIC else None
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
     with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
@@ -92,6 +107,7 @@ def main(network, device, allow_code, data, outdir, preset, input, seed, snapsho
             input=input,
             snapshot=snapshot,
             critic=critic,
+            selection=selection,
         )
         first = reweighting.steps_done(outdir)
         click.echo(f"{len(images)} images, {length(schedule, first)}")
@@ -101,7 +117,16 @@ def main(network, device, allow_code, data, outdir, preset, input, seed, snapsho
                 pass
         finally:
             draw_chart(outdir)
+    if selection is not None:
+        told(selection, outdir)
     summarize(outdir / reweighting.RESULT, network)
+
+
+def told(selection, outdir):
+    """Print which snapshot was kept."""
+    rows = selection.rows(outdir)
+    best = min(rows, key=lambda row: row["emd"])
+    click.echo(f"the snapshot of step {best['step']} of {len(rows)}, earth mover's distance {best['emd']:.4g}")
 
 
 def length(schedule, done):

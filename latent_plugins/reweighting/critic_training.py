@@ -2,11 +2,12 @@
 
 "Latent reweighting" (Issenhuth et al. 2022, appendix "Implementation of baselines") fine-tunes the discriminator from
 the end of the adversarial training: with binary cross-entropy and a gradient penalty (or spectral norm) for SIR, whose
-performance drops fast without, and with WGAN-GP for DOT. It chooses among the models by EMD, which is not done here.
+performance drops fast without, and with WGAN-GP for DOT. It chooses among the models by EMD (`selection`).
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from dnnlib_compat.array_archives import open_arrays
@@ -15,11 +16,13 @@ from dnnlib_compat.plain_files import read_about, write_npz
 from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.reweighting.critic_schedules import CRITIC, NUMBERS
 from latent_plugins.reweighting.networks import check_critic, default_input
-from latent_plugins.reweighting.training import CHECKPOINT, Trainer, check_data, training_rows
+from latent_plugins.reweighting.training import Trainer, check_data, started, training_rows
 from latent_plugins.reweighting.weight_files import WeightsError
 
 
-def train_critic(generator, data, schedule, *, outdir, seed=0, critic=None, snapshot=200, workers=3):
+def train_critic(
+    generator, data, schedule, *, outdir, seed=0, critic=None, snapshot=200, workers=3, selection=None
+):  # fmt: skip
     """Train a critic of a generator's images; iterate over the result to make the training happen.
 
     Yields a row an update, as `train` does, in which the weights are all 1. At the end `critic.npz` is in the folder
@@ -39,18 +42,26 @@ def train_critic(generator, data, schedule, *, outdir, seed=0, critic=None, snap
         raise ValueError(f"images of {generator.img_resolution} pixels: a critic's file holds critics from 4 pixels on")
     critic = None if critic is None else check_critic(critic)
     trainer = Trainer(generator, data, schedule, seed, default_input(generator), critic)
-    checkpoint = Path(outdir) / CHECKPOINT
-    if checkpoint.exists():
-        trainer.load(checkpoint)
-    return _rows(trainer, Path(outdir), snapshot, workers)
+    return _rows(started(trainer, outdir, selection), Path(outdir), snapshot, workers, selection)
 
 
-def _rows(trainer, outdir, snapshot, workers):
-    yield from training_rows(trainer, 0, outdir, snapshot, workers)  # its steps are the warm-up of weights
+def _rows(trainer, outdir, snapshot, workers, selection):
+    def look():
+        selection.look(outdir, trainer.step, lambda path: _write(trainer, path))
+
+    # Its steps are the warm-up of weights.
+    yield from training_rows(trainer, 0, outdir, snapshot, workers, selection and look)
+    if selection is None:
+        _write(trainer, outdir / CRITIC)
+    else:
+        selection.keep(outdir, outdir / CRITIC)
+
+
+def _write(trainer, path):
     schedule = trainer.schedule.record()
-    about = dict(of=fingerprint(trainer.generator), steps=schedule["warmup"], seed=trainer.seed)
+    about = dict(of=fingerprint(trainer.generator), steps=schedule["warmup"] + trainer.step, seed=trainer.seed)
     about |= {name: schedule[name] for name in NUMBERS}
-    write_npz(trainer.critic.eval().requires_grad_(False).cpu(), outdir / CRITIC, about=about)
+    write_npz(copy.deepcopy(trainer.critic).eval().requires_grad_(False).cpu(), path, about=about)
 
 
 def is_critic_file(path):

@@ -44,6 +44,7 @@ COLUMNS = ("step", "mean_weight", "max_weight", "acceptance", "zero_share", "was
 
 # What the random numbers of a training are for: substreams.
 INITIAL, REAL, FOR_CRITIC, FOR_WEIGHTS, NOISE, MEASURE, WARM_REAL, WARM_CRITIC, WARM_NOISE = range(9)
+SELECTED, HELD_OUT = 9, 10  # of a selection among snapshots
 READ_AHEAD = 1000  # batches that one pass over the data set's files decodes
 MEASURED = 10_000  # latents that the final mean weight is taken over
 
@@ -57,7 +58,10 @@ def random_key(seed, number, purpose):
     return integer_key(number, seed=seed, stream=Stream.TRAINING, substream=purpose)
 
 
-def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, critic=None, snapshot=200, workers=3):
+def train(
+    generator, data, schedule, *, outdir, steps=None, seed=0, input=None, critic=None, snapshot=200, workers=3,
+    selection=None,
+):  # fmt: skip
     """Train importance weights of a generator; iterate over the result to make the training happen.
 
     Yields a row a step, a dict of the COLUMNS: the number of `step`s done (up to zero for the schedule's warm-up, in
@@ -72,7 +76,7 @@ def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, 
     over all labels. schedule: a Schedule; steps: instead of the schedule's. input: `z` or `w`, by default the styles
     where there are any. critic: a critic whose copy the training goes on from, such as the discriminator that the
     generator was trained against, of a kind in `networks.CRITICS`; by default a new one. workers: threads that decode
-    images.
+    images. selection: a Selection, to end with the snapshot after the warm-up that it finds best, not with the last.
 
     Raises ValueError (before any row) when data, input or numbers do not fit, WeightsError when the folder holds
     another training or a damaged checkpoint, WeightsCollapsed (from the iteration) when the mean weight stays out of
@@ -84,10 +88,17 @@ def train(generator, data, schedule, *, outdir, steps=None, seed=0, input=None, 
     check_data(generator, data)
     input = check_input(generator, input or default_input(generator))
     trainer = Trainer(generator, data, schedule, seed, input, None if critic is None else check_critic(critic))
+    return _rows(started(trainer, outdir, selection), Path(outdir), snapshot, workers, selection)
+
+
+def started(trainer, outdir, selection=None):
+    """A Trainer where the checkpoint in a folder left it, if there is one. Raises WeightsError as `train`."""
     checkpoint = Path(outdir) / CHECKPOINT
+    if selection is not None:
+        selection.check(Path(outdir))
     if checkpoint.exists():
         trainer.load(checkpoint)
-    return _rows(trainer, Path(outdir), snapshot, workers)
+    return trainer
 
 
 def check_checkpoint(outdir):
@@ -110,20 +121,30 @@ def steps_done(outdir):
     return steps
 
 
-def _rows(trainer, outdir, snapshot, workers):
-    yield from training_rows(trainer, trainer.schedule.steps, outdir, snapshot, workers)
-    trainer.finish(outdir / RESULT)
+def _rows(trainer, outdir, snapshot, workers, selection):
+    def look():
+        if trainer.step > 0:
+            selection.look(outdir, trainer.step, trainer.finish)
+
+    yield from training_rows(trainer, trainer.schedule.steps, outdir, snapshot, workers, selection and look)
+    if selection is None:
+        trainer.finish(outdir / RESULT)
+    else:
+        selection.keep(outdir, outdir / RESULT)
 
 
-def training_rows(trainer, last, outdir, snapshot, workers):
+def training_rows(trainer, last, outdir, snapshot, workers, look=None):
     """Train up to the step `last`: the row of every update, with a checkpoint after each `snapshot` of them and the
-    last. Raises WeightsCollapsed as `train`."""
+    last. look: called at each snapshot before its checkpoint, so that one that was interrupted comes again. Raises
+    WeightsCollapsed as `train`."""
     batches = real_batches(trainer, workers)
     while trainer.step < last:
         row = trainer.train_step(next(batches))
         # The state that led to a collapse is not worth keeping: the last sound one stays.
         collapse = trainer.collapse(row)
         if collapse is None and ((trainer.step + trainer.schedule.warmup) % snapshot == 0 or trainer.step == last):
+            if look is not None:
+                look()
             trainer.save(outdir / CHECKPOINT)
         yield row
         if collapse is not None:
