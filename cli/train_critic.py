@@ -10,7 +10,6 @@ from cli.train_weights import figures, open_data, own_critic, schedule_options, 
 from dnnlib_compat.locks import folder_locked
 from latent_plugins import reweighting
 from latent_plugins.reweighting.critic_schedules import CRITIC, NUMBERS, STEPS, critic_schedule
-from latent_plugins.reweighting.critic_training import open_critic
 from latent_plugins.samplers import create_sampler
 
 
@@ -52,7 +51,7 @@ def main(
     if select is not None:
         judged = dict(named=select_sampler, images=select_images, seed=seed)
         judged["sampler_of"] = lambda path: create_sampler(
-            select_sampler, generator, critic=open_critic(path, generator)[0]
+            select_sampler, generator, critic=reweighting.open_critic(path, generator)[0]
         )
         selection = open_selection(generator, source, open_data(select, generator), detector, allow_code, **judged)
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."

@@ -11,6 +11,6 @@ __getattr__, __dir__ = lazy_names(
     | dict.fromkeys(["check_checkpoint", "steps_done", "train"], "latent_plugins.reweighting.training")
     | dict.fromkeys(["critic_of"], "latent_plugins.reweighting.networks")
     | dict.fromkeys(["CRITIC", "critic_schedule"], "latent_plugins.reweighting.critic_schedules")
-    | dict.fromkeys(["train_critic"], "latent_plugins.reweighting.critic_training")
+    | dict.fromkeys(["open_critic", "train_critic"], "latent_plugins.reweighting.critic_training")
     | dict.fromkeys(["TrainedWeights", "WeightsError", "load_weights"], "latent_plugins.reweighting.weight_files"),
 )
