@@ -70,6 +70,7 @@ def test_an_interrupted_build_ends_in_the_same_bytes(tmp_path, tiny):
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_a_killed_build_ends_in_the_same_bytes(tmp_path):
     """The real command, killed without warning in the middle, then run again."""
     network = small_stylegan2(z_dim=64, w_dim=64)

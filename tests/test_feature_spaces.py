@@ -91,6 +91,7 @@ def test_every_method_on_features(mnist, classifier, method):
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_layers_by_name(mnist, classifier):
     whole = get_space(mnist, "features", detector=classifier)
     x = latents(whole, 2)

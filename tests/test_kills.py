@@ -73,6 +73,7 @@ def test_a_killed_build_goes_on(tmp_path, network, kind, number):
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_one_killed_process_of_several_is_made_up_for(tmp_path, network):
     options = [f"--network={network}", f"--outdir={tmp_path / 'a'}", "--candidates=6000", "--device=cpu"]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

@@ -71,6 +71,7 @@ def test_a_taught_surrogate_leaves_the_law_as_it_is():
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_seeds_of_taught_chains_are_what_they_are_whatever_the_batch():
     volume = LogVolume(get_space(SplineGenerator(), "style"), 2)
     options = dict(volumes=lambda label: volume, rho=1.0, surrogate_labels=100, steps=8)

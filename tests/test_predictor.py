@@ -53,6 +53,7 @@ def noisy(n, noise, seed=0):
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_a_known_function_is_learned_and_the_noise_is_told():
     x, y = noisy(3000, noise=2.0)
     predictor, found = fit(x, y, steps=800)
@@ -151,6 +152,7 @@ def test_inputs_of_every_kind_of_map(network):
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 @pytest.mark.parametrize("method, least", [("amortized", 0.6), ("hybrid", 0.9)])
 def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
     atlas = Atlas.build(network, tmp_path / "a", method=method, basis=3, min_spearman=0, **SETTINGS)
@@ -175,6 +177,7 @@ def test_an_atlas_of_predicted_volumes(tmp_path, network, truth, method, least):
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_a_poor_predictor_is_refused_and_goes_on_with_more_labels(tmp_path, network):
     options = dict(SETTINGS, method="amortized", candidates=50)
     with pytest.raises(AtlasError, match=r"with 12 held-out volumes is -?0\.\d+, below --min-spearman=1: give more"):

@@ -46,6 +46,7 @@ def options(tmp_path):
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_two_processes_write_the_bytes_of_one_and_a_killed_one_is_made_up_for(tmp_path, options):
     run(*options, f"--outdir={tmp_path / 'one'}")
     code, out, error = finish(start(*TORCHRUN, *options, f"--outdir={tmp_path / 'two'}"))
@@ -68,6 +69,7 @@ def test_two_processes_write_the_bytes_of_one_and_a_killed_one_is_made_up_for(tm
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 def test_two_processes_share_labels_and_one_predictor(tmp_path, options):
     hybrid = ["--method=hybrid", "--basis=3", "--top-k=4", "--labels=120", "--min-spearman=-1"]
     run(*options, *hybrid, f"--outdir={tmp_path / 'one'}")
