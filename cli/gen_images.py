@@ -3,7 +3,7 @@
 import click
 import numpy as np
 
-from cli.binding import SamplerCommand
+from cli.binding import SamplerCommand, given
 from cli.labels import class_number
 from cli.options import (
     IntRanges,
@@ -26,7 +26,10 @@ from latent_plugins.atlas.settings import one_hot
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.projected import projected_styles, rendered
 from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render
+from latent_plugins.pictures.strips import strip
 from latent_plugins.samplers.recipe import Recipe
+from latent_plugins.samplers.registry import available_samplers, filters_and_base
+from latent_plugins.samplers.trails import is_trailed
 
 LINES = "samples.jsonl"  # one for every image, written with it, so that a kill loses none
 
@@ -79,6 +82,17 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
     help="Images of projected styles instead: the array w [N, num_ws, w_dim] of an .npz, to projNN.png.",
 )
 @click.option("--grid", is_flag=True, help="Write one contact sheet, grid.png, too.")
+@click.option(
+    "--strips",
+    is_flag=True,
+    help="latentga, latentrs+ga, dot: write strips.png, too: each seed on its way, with the weight or score below.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Steps between the columns of --strips.  [default: a tenth of the steps]",
+)
 @cell_option
 @captions_option
 @click.option(
@@ -88,7 +102,7 @@ LINES = "samples.jsonl"  # one for every image, written with it, so that a kill 
 @reports_errors
 def main(
     network, device, allow_code, seeds, psi, cutoff, class_name, output, noise_mode, translate, rotate, smooth, outdir,
-    projected_w, grid, cell, captions, batch, sampler_name, rho, **options,
+    projected_w, grid, strips, every, cell, captions, batch, sampler_name, rho, **options,
 ):  # fmt: skip
     """Generate images with latents from the prior, MaGNET, Polarity or any other sampler.
 
@@ -101,7 +115,8 @@ def main(
     sampler_class = check_sampler(sampler_name, rhos=[] if rho is None else [rho], **options)
     if projected_w is not None:
         check_projected(sampler_name, rho, options)
-    sheet = sheet_maker(grid, cell, captions)
+    check_strips(strips, sampler_name)
+    sheet = sheet_maker(grid, cell, captions, strips)
     outdir = prepare_folder(outdir)
     transform = inverse_transform(translate, rotate)
     generator, source, entry = open_network(network, device, allow_code)
@@ -132,7 +147,8 @@ def main(
         record["smooth"] = smooth
     record |= moved(translate, rotate)
     c = None if label is None else one_hot([label] * len(seeds), generator.c_dim)
-    latents = sampler.draw(seeds, c)
+    trail = sampler.trail(seeds, c, every) if strips else None
+    latents = trail.latents if strips else sampler.draw(seeds, c)
     say_report(sampler, latents)
     if latents.report:
         record["draw"] = latents.report
@@ -145,13 +161,30 @@ def main(
     if output == "sample":
         synthesis["output_seeds"] = seeds
         record["output"] = output
-    write_images(generator, latents, seeds, outdir, record, sheet, **synthesis)
+    images = write_images(generator, latents, seeds, outdir, record, sheet, keep=strips, **synthesis)
+    if strips:
+        on_the_way = (render(generator, trail.stage(i), **synthesis) for i in range(len(trail.steps) - 1))
+        write_strips(trail, [*map(np.concatenate, map(list, on_the_way)), images], seeds, outdir, cell)
 
 
 def moved(translate, rotate):
     """What a record says of the user's transform: nothing where it is the identity."""
     found = dict(translate=list(translate)) if any(translate) else {}
     return found | (dict(rotate=rotate) if rotate else {})
+
+
+def check_strips(strips, sampler_name):
+    """A click error for strips of a sampler that moves no latents, and for options of no strip."""
+    if not strips:
+        if given("every"):
+            raise click.ClickException("--every has no effect without --strips; add it, or leave --every out")
+        return
+    filters, sampler_class = filters_and_base(sampler_name)
+    if filters or not is_trailed(sampler_class):
+        known = ", ".join(name for name, cls in available_samplers().items() if is_trailed(cls))
+        raise click.ClickException(
+            f"--strips shows how a sampler moves latents, and --sampler={sampler_name} does not; take one of {known}"
+        )
 
 
 def check_projected(sampler_name, rho, options):
@@ -176,8 +209,11 @@ def write_projected(generator, path, outdir, record, sheet, noise_mode):
     click.echo(f"{outdir}: {len(styles)} images" + (", grid.png" if sheet else ""))
 
 
-def write_images(generator, latents, seeds, outdir, record, sheet, *, batch, **synthesis):
-    """Write seedNNNN.png for every seed, samples.jsonl and, with a `sheet` of images, grid.png."""
+def write_images(generator, latents, seeds, outdir, record, sheet, *, batch, keep=False, **synthesis):
+    """Write seedNNNN.png for every seed, samples.jsonl and, with a `sheet` of images, grid.png.
+
+    The images uint8 [N, H, W, C] come back where somebody is to `keep` them.
+    """
     done, everything = 0, []
     try:
         sizes = [min(batch, len(seeds) - first) for first in range(0, len(seeds), batch)]
@@ -189,7 +225,7 @@ def write_images(generator, latents, seeds, outdir, record, sheet, *, batch, **s
                 line = sample_line(name, seeds[done], latents, done, dict(record, batch=len(images)))
                 append_lines(outdir / LINES, [line])
                 done += 1
-            if sheet:
+            if sheet or keep:
                 everything.append(images)
     finally:
         if done:
@@ -197,6 +233,17 @@ def write_images(generator, latents, seeds, outdir, record, sheet, *, batch, **s
     if sheet:
         save_png(sheet(np.concatenate(everything), captions_of(seeds)), outdir / "grid.png")
     click.echo(f"{outdir}: {done} images" + (", grid.png" if sheet else ""))
+    return np.concatenate(everything) if keep else None
+
+
+def write_strips(trail, columns, seeds, outdir, cell):
+    """Write strips.png: a row a seed, a column a stage of its Trail, with what the sampler climbs on under each image.
+
+    columns: the images uint8 [N, H, W, C] of each stage.
+    """
+    captions = [[f"{seed}\n{row[i]}" for row in trail.texts] for i, seed in enumerate(captions_of(seeds))]
+    save_png(strip(columns, [f"step {step}" for step in trail.steps], captions, cell=cell), outdir / "strips.png")
+    click.echo(f"{outdir / 'strips.png'}: {len(seeds)} seeds after {', '.join(map(str, trail.steps))} steps")
 
 
 def sample_line(name, seed, latents, i, record):

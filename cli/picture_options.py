@@ -16,10 +16,13 @@ cell_option = click.option(
 captions_option = click.option("--captions", is_flag=True, help="Contact sheets: write its seed under each image.")
 
 
-def sheet_maker(grid, cell, captions):
-    """contact_sheet(images, texts) by these options, or None without `grid`; a click error for options of no sheet."""
+def sheet_maker(grid, cell, captions, strips=False):
+    """contact_sheet(images, texts) by these options, or None without `grid`; a click error for options of no sheet.
+
+    strips: whether there is a picture of another kind, which has cells too.
+    """
     if not grid:
-        for name in filter(given, ("cell", "captions")):
+        for name in filter(given, ("captions",) if strips else ("cell", "captions")):
             raise click.ClickException(f"--{name} has no effect without --grid; add it, or leave --{name} out")
         return None
     return lambda images, texts: contact_sheet(images, texts if captions else None, cell=cell)

@@ -123,7 +123,7 @@ REWEIGHTING = [
     ("Tables 2–5", "image data sets", PART, "benchmarks/paper/mnist.py", "tests/test_baselines.py", "MNIST; the others need a GPU and their files"),
     ("Fig. 3, Table 6", "precision against time", PART, "benchmarks/paper/mnist.py", "tests/test_baselines.py", "milliseconds in the table, no chart"),
     ("Fig. 2", "four manifolds beside the model", NO, "", "", TRAINING),
-    ("Figs. 4–9", "acceptance under images, ascent sequences", PART, "latent_plugins/samplers/reweighted.py", "tests/test_reweighted_samplers.py::test_weights_stand_beside_the_latents", "w of each image in samples.jsonl, of which min(w, m) / m is the acceptance; no pictures of the ascent"),
+    ("Figs. 4–9", "acceptance under images, ascent sequences", YES, "latent_plugins/samplers/trails.py", "tests/test_strips.py::test_the_last_column_is_what_gen_images_writes", "gen_images --strips, with w and min(w, m) / m, the acceptance, under each image; w of each image in samples.jsonl"),
     ("Lemma 1, Theorem 1", "limits", NO, "", "", "theory alone"),
     ("tables", "FID of 50,000 images", YES, "latent_plugins/metrics/fid.py", "tests/test_metrics.py::test_frechet_distances_are_the_published_ones", ""),
     ("section 4.3", "the discriminator of the TensorFlow networks", NO, "", "", "their pickles give generators alone"),

@@ -9,13 +9,15 @@ from latent_plugins.pictures.contact_sheet import CELL, contact_sheet, enlarged
 def strip(columns, texts, captions=None, *, cell=CELL):
     """One picture [H, W, C] of columns of uint8 images [n, h, w, C], each under its text.
 
-    captions: n texts, which stand under the images of each row; cell: as for `contact_sheet`, and as wide as the texts.
+    captions: n texts, which stand under all images of a row, or n lists of a text for each of its images; cell: as for
+    `contact_sheet`, and as wide as the texts.
     """
-    n = len(columns)
+    width = len(columns)
     cells = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
-    repeated = None if captions is None else [text for text in captions for _ in range(n)]
+    if captions is not None:
+        captions = [each for row in captions for each in ([row] * width if isinstance(row, str) else row)]
     cell = max(cell, *map(width_of, texts))
-    return captioned(contact_sheet(cells, repeated, columns=n, cell=cell), texts)
+    return captioned(contact_sheet(cells, captions, columns=width, cell=cell), texts)
 
 
 def captioned(picture, texts, below=False):

@@ -9,12 +9,13 @@ import torch
 from latent_plugins.randomness import Stream
 from latent_plugins.samplers.discriminated import CriticSampler
 from latent_plugins.samplers.projections import projected, projection_setting
+from latent_plugins.samplers.trails import Trailed
 from latent_plugins.settings import Settings, setting
 
 DELTA = 1e-3  # keeps the gradient of the distance finite at the start; the authors' figure
 
 
-class DOTSampler(CriticSampler):
+class DOTSampler(Trailed, CriticSampler):
     """Latents moved to where the critic is content ("Discriminator optimal transport", Tanaka 2019, Algorithm 2).
 
     From a latent y of the prior, `steps` steps of gradient descent of size `rate` go down ‖z − y + δ‖ − score(z)/k. By
@@ -65,7 +66,8 @@ class DOTSampler(CriticSampler):
     def _transport(self, start):
         """Where latents start [N, z_dim] end."""
         z = start
-        for _ in range(self.steps):
+        self._visit(0, z)
+        for step in range(1, self.steps + 1):
             z = z.detach().requires_grad_(True)
             with torch.enable_grad():
                 objective = (z - start + DELTA).norm(dim=1) - self._critic_score(z) / self.k
@@ -74,4 +76,13 @@ class DOTSampler(CriticSampler):
             z = z - self.rate * projected(g, z, self.settings.step_projection)
             if not z.isfinite().all():
                 raise ValueError("latents ran away to infinity: take step_projection='tangent', or a smaller rate")
+            self._visit(step, z)
         return z
+
+    def _height(self, z, c):
+        """See Trailed: the critic's scores."""
+        return self.score(z).numpy()
+
+    def _height_text(self, height):
+        """See Trailed."""
+        return f"score {height:.3g}"

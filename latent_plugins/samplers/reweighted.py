@@ -18,6 +18,7 @@ from latent_plugins.randomness import Stream, philox, to_uniform
 from latent_plugins.samplers.base import Latents, Needs, Sampler, check_labels
 from latent_plugins.samplers.effort import Effort
 from latent_plugins.samplers.projections import projected, projection_setting
+from latent_plugins.samplers.trails import Trailed
 from latent_plugins.settings import Settings, setting
 
 AT_ONCE = 8  # proposals of a seed whose weights are computed together; part of the definition of a seed's latent
@@ -35,14 +36,16 @@ def proposals(seed, first, z_dim, base="prior"):
     return torch.from_numpy(z), torch.from_numpy(u[:, -1])
 
 
-def ascend(weights, z, *, steps=10, rate=0.05, projection="tangent"):
+def ascend(weights, z, *, steps=10, rate=0.05, projection="tangent", visit=lambda step, z: None):
     """Latents z [N, z_dim] moved uphill on weights(z) → [N], `steps` times by `rate` along the gradient.
 
-    projection: of the gradient, one of `projections.PROJECTIONS`. By default latents keep the length that the Gaussian
-    prior gives them, about √d; `published` is what Algorithm 4 of the paper writes. Where the weight is zero there is
-    no slope and z stays. Raises ValueError when latents run away.
+    visit(step, z) hears of every step, from 0, where the latents start. projection: of the gradient, one of
+    `projections.PROJECTIONS`. By default latents keep the length that the Gaussian prior gives them, about √d;
+    `published` is what Algorithm 4 of the paper writes. Where the weight is zero there is no slope and z stays. Raises
+    ValueError when latents run away.
     """
-    for _ in range(steps):
+    visit(0, z)
+    for step in range(1, steps + 1):
         z = z.detach().requires_grad_(True)
         with torch.enable_grad():
             (g,) = torch.autograd.grad(weights(z).sum(), z)
@@ -50,6 +53,7 @@ def ascend(weights, z, *, steps=10, rate=0.05, projection="tangent"):
         z = z + rate * projected(g, z, projection)
         if not z.isfinite().all():
             raise ValueError("latents ran away to infinity: take step_projection='tangent', or a smaller rate")
+        visit(step, z)
     return z
 
 
@@ -91,9 +95,12 @@ class WeightedSampler(Sampler):
 
     def _account(self, z, c, proposed, start):
         self.last_effort = Effort(proposed, len(z), time.perf_counter() - start)
-        with torch.no_grad():
-            weight = self._in_batches(self._weigh, z, c).double().numpy() if len(z) else np.empty(0)
-        return Latents(z, c, weight=weight)
+        return Latents(z, c, weight=self._weights_of(z, c))
+
+    @no_grad
+    def _weights_of(self, z, c):
+        """Weights float64 [N] of CPU latents and labels."""
+        return self._in_batches(self._weigh, z, c).double().numpy() if len(z) else np.empty(0)
 
     def _weigh(self, z, c):
         """Weights [N] of CPU latents and labels, on the generator's device."""
@@ -184,12 +191,21 @@ class AscentSettings(Settings):
     step_projection: str = projection_setting()
 
 
-class Climbing:
-    """Gradient ascent on the weight, for samplers with AscentSettings."""
+class Climbing(Trailed):
+    """Gradient ascent on the weight, for samplers with AscentSettings; a trail tells the weights on the way."""
 
     def _climb(self, z, c):
         ascent = dict(steps=self.settings.steps, rate=self.settings.rate, projection=self.settings.step_projection)
-        return ascend(lambda x: self._weigh(x, c), z.to(self.device), **ascent).cpu()
+        return ascend(lambda x: self._weigh(x, c), z.to(self.device), **ascent, visit=self._visit).cpu()
+
+    def _height(self, z, c):
+        """See Trailed: the weights w."""
+        return self._weights_of(z, c)
+
+    def _height_text(self, height):
+        """See Trailed: w, and P = min(w, m) / m with which latentRS would accept the latent."""
+        m = getattr(self, "m", self.weights.m)
+        return f"w {height:.3g}, P {min(height, m) / m:.2f}"
 
 
 class LatentGASampler(Climbing, WeightedSampler):
