@@ -21,6 +21,7 @@ from cli.options import (
 )
 from cli.paths import FilePath
 from cli.progress import TERMINAL, progress_option
+from cli.sampling import check_base
 from latent_plugins import distributed
 from latent_plugins.atlas.plan import plan_lines
 from latent_plugins.atlas.settings import make_settings
@@ -62,6 +63,7 @@ def main(network, device, allow_code, outdir, psi, cutoff, plan, gpus, min_spear
     if not plan:
         prepare_folder(outdir)
     check_method_options(settings["method"])
+    check_base(settings["base"])
     if settings["space"] is not None:
         canonical_space(settings["space"])
     if not plan and relaunch("cli.build_atlas", gpus, device):

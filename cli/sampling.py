@@ -70,6 +70,8 @@ def check_sampler(name, *, rhos=(), **options):
     allowed, asked = options_of(name, options.get("method")), recipe_options(options)
     for option in sorted(each for each in [*options, "rho"] if given(each) and plain(each) not in allowed):
         raise click.ClickException(f"--{spelled(option)} has no effect with --sampler={name}; leave it out")
+    if "base" in options:
+        check_base(options["base"])
     if options.get("atlas_path") is not None:
         for option in ("candidates", "detector", "domain", "base", "radius", "layer"):
             if given(option):
@@ -84,6 +86,12 @@ def check_sampler(name, *, rhos=(), **options):
             raise click.ClickException(text)
         check_options(name, asked, rho, source=click.get_current_context().params.get("network") or default_name())
     return base
+
+
+def check_base(base):
+    """A click error for a --radius of the prior, which has none."""
+    if base == "prior" and given("radius"):
+        raise click.ClickException("--radius has no effect with --base=prior; add --base=uniform, ball or normal")
 
 
 def recipe_options(options):

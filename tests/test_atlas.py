@@ -191,7 +191,7 @@ def test_unusable_spectra_are_dropped_with_a_count(tmp_path):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (dict(base="uniform"), "use base prior, or domain gaussian"),
+        (dict(base="uniform"), "use `base`=prior, or `domain`=gaussian"),
         (dict(base="uniform", domain="gaussian", radius=0), "radius .* must be positive"),
         (dict(top_k=9), "top-k 9 is outside 1 to 7"),
         (dict(top_k=5, method="projected", projection=4), "top-k 5 is outside 1 to 4"),

@@ -116,7 +116,7 @@ GEN_CASES = [
     # samplers, spaces, atlases
     (
         "--sampler=metropolis",
-        "known samplers: dot, drs, jbt, latentga, latentrs, latentrs+ga, magnet, mh, online, pcn",
+        "known samplers: baseline, dot, drs, jbt, latentga, latentrs, latentrs+ga, magnet, mh, online, pcn",
     ),
     ("--sampler=magnet --space=fourier", "unknown space 'fourier'"),
     ("--network=good.pkl --sampler=polarity", "needs --rho"),
@@ -150,12 +150,13 @@ BUILD_CASES = [
     ("--network=good.pkl --outdir=other_atlas --candidates=20", "another network"),
     ("--network=good.pkl --outdir=atlas --candidates=21", "another candidates"),
     ("--network=good.pkl --outdir=new --space=fourier", "unknown space 'fourier'"),
-    ("--network=good.pkl --outdir=new --base=uniform", "use base prior, or domain gaussian"),
+    ("--network=good.pkl --outdir=new --radius=2", "--radius has no effect with --base=prior"),
+    ("--network=good.pkl --outdir=new --base=uniform", "use --base=prior, or --domain=gaussian"),
     ("--network=good.pkl --outdir=new --top-k=99", "top-k 99 is outside"),
     ("--network=good.pkl --outdir=new --class=0", "the network is unconditional"),
     ("--network=conditional.pkl --outdir=new --class=7", "class 7 is out of range"),
     ("--network=good.pkl --outdir=new --candidates=10 --max-memory=10", "raise --max-memory"),
-    ("--network=good.pkl --outdir=new --base=uniform --domain=gaussian --radius=-1", "must be positive"),
+    ("--network=good.pkl --outdir=new --base=uniform --domain=gaussian --radius=-1", "is not in the range x>0"),
 ]
 
 

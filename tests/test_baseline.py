@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from click.testing import CliRunner
 from conftest import small_stylegan2
 
+from cli.gen_images import main as gen_images
 from latent_plugins.priors import base_measure
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.recipe import Recipe
@@ -54,3 +56,9 @@ def test_the_sphere_knows_no_base_measure():
     for name in ("pcn", "polarity"):
         with pytest.raises(ValueError, match="on the sphere"):
             Recipe(small_stylegan2(), name, dict(options)).make(1.0, 1.0)
+
+
+def test_a_radius_belongs_to_a_base_measure(tmp_path):
+    result = CliRunner().invoke(gen_images, ["--sampler=magnet", "--radius=2", f"--outdir={tmp_path / 'out'}"])
+    assert result.exit_code == 1 and "--radius has no effect with --base=prior" in result.output
+    assert not (tmp_path / "out").exists()

@@ -33,6 +33,7 @@ from latent_plugins.volume.predictor.methods import HYBRID_DIRECTIONS
 from latent_plugins.volume.spectrum.precision import PRECISIONS
 from latent_plugins.volume.spectrum.registry import METHODS
 from latent_plugins.volume.spectrum.shared import BASIS_LABELS
+from latent_plugins.watching import ArgumentError
 
 __all__ = [
     "BASIS_LABELS", "FORMAT", "HOW", "HYBRID_DIRECTIONS", "PREDICTED", "READABLE", "WITH_BASIS", "WITH_RADIUS",
@@ -85,7 +86,7 @@ def make_settings(
     if base not in BASES:
         raise ValueError(f"unknown base measure {base!r}; known ones: {', '.join(BASES)}")
     if base in WITH_RADIUS and domain == "sphere":
-        raise ValueError("on the sphere the prior is the uniform measure: use base prior, or domain gaussian")
+        raise ArgumentError("on the sphere the prior is the uniform measure: use `base`=prior, or `domain`=gaussian")
     if not radius > 0:
         raise ValueError(f"the radius of a base measure must be positive, not {radius}")
     if method is not None:
