@@ -8,7 +8,7 @@ from cli.options import allow_code_option, open_network, reports_errors
 from cli.paths import NetworkSource
 from dnnlib_compat.companions import KINDS, companion
 from dnnlib_compat.download import sha256_of
-from dnnlib_compat.loader import network_file
+from dnnlib_compat.loader import network_file, own_discriminator
 from latent_plugins.spaces import SHORT_NAMES, default_domain, default_space, spaces_of
 from latent_plugins.volume.defaults import FAMILY_TOP_K, paper_top_k
 
@@ -51,10 +51,19 @@ def facts_of(generator, source, entry):
         dataset=entry.get("dataset"),
         recommended=entry.get("recommended") or papers_settings(generator),
         licence=entry.get("licence"),
-        **{kind: companion(source, kind) for kind in KINDS},
+        **{kind: companion(source, kind) for kind in KINDS} | own_parts(source),
         sha256=sha256_of(network_file(source)),
     )
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def own_parts(source):
+    """{"discriminator": in words}, where one is in the network's own file."""
+    found = None if companion(source, "discriminator") else own_discriminator(source)
+    if found is None:
+        return {}
+    size = sum(p.numel() for p in found.parameters())
+    return dict(discriminator=f"in the same file (key D): {found.family}, {size} parameters")
 
 
 def papers_settings(generator):

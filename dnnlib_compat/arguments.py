@@ -83,7 +83,7 @@ KINDS = {
     **dict.fromkeys(("output_scale", "lr_multiplier", "fade", "slope"), NUMBER),
     **dict.fromkeys(("w_avg_beta", "magnitude_ema_beta"), optional(NUMBER)),
     **dict.fromkeys(("eps", "output_eps", "epsilon"), ("a small number", lambda value: is_number(value, 0, 1))),
-    **dict.fromkeys(("conv_clamp",), CLAMP),
+    **dict.fromkeys(("conv_clamp", "fromrgb_clamp"), CLAMP),
     "activation": ACTIVATION,
     "resample_filter": FILTER,
     "architecture": ("a name", lambda value: isinstance(value, str) and len(value) < 50),
@@ -91,7 +91,7 @@ KINDS = {
         ("use_noise", "use_radial_filters", "fp16_channels_last", "pixel_norm", "normalize_latents", "hierarchical"),
         SWITCH,
     ),
-    **dict.fromkeys(("adds_gain", "use_se", "square"), SWITCH),
+    **dict.fromkeys(("adds_gain", "use_se", "square", "pools_last"), SWITCH),
     "fused_modconv_default": ("a switch", lambda value: SWITCH[1](value) or value == "inference_only"),
     **dict.fromkeys(("cells_per_group", "post_blocks", "post_cells"), whole(0, MAX_LIST)),
 }

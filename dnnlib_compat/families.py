@@ -12,7 +12,7 @@ from dnnlib_compat.installed import entry_points
 from dnnlib_compat.networks.biggan import BigGANGenerator
 from dnnlib_compat.networks.biggan_deep import BigGANDeepGenerator, BigGANDeepHFGenerator
 from dnnlib_compat.networks.dcgan import DCGANGenerator
-from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
+from dnnlib_compat.networks.discriminator import ProGANDiscriminator, StyleGAN2Discriminator
 from dnnlib_compat.networks.image_critic import ImageCritic
 from dnnlib_compat.networks.nvae import NVAEGenerator
 from dnnlib_compat.networks.progan import ProGANGenerator
@@ -29,6 +29,7 @@ CLASSES = (
     NVAEGenerator,
     DCGANGenerator,
     StyleGAN2Discriminator,
+    ProGANDiscriminator,
     ImageCritic,
 )
 ENTRY_POINTS = "latent_plugins.families"

@@ -29,10 +29,10 @@ def load_network(
     pickles of StyleGAN2-ADA and StyleGAN3; TensorFlow pickles of StyleGAN2 and ProGAN; state dicts of BigGAN-PyTorch
     (BigGAN and BigGAN-deep); pytorch-pretrained-BigGAN's `pytorch_model.bin` with its `config.json`; NVAE checkpoints;
     state dicts of DCGANs in the layout of PyTorch's tutorial; this project's own `.npz` and `.safetensors`. Or
-    FILE.py:function, a function that makes a network (`python_files`). key: which network of an official PyTorch
-    pickle: "G_ema", "G" or "D", the StyleGAN2Discriminator that both releases train with; "D" also opens a file of this
-    project that holds a discriminator. Nothing from a file is executed, unless `allow_code` says so: then a pickle's
-    own source code, or FILE.py, runs with your rights, and the network is a generator.
+    FILE.py:function, a function that makes a network (`python_files`). key: which network of an official pickle:
+    "G_ema", "G" or "D", a StyleGAN2Discriminator or ProGANDiscriminator; "D" also opens a file of this project that
+    holds a discriminator. Nothing from a file is executed, unless `allow_code` says so: then a pickle's own source
+    code, or FILE.py, runs with your rights, and the network is a generator.
 
     Raises NetworkFileError (a ValueError) for a file that cannot be used, ValueError for an unknown name, OSError when
     a file or address cannot be read; each with one line that names the cause.
@@ -135,6 +135,16 @@ def from_pickle(content, key, path):
     if not tf_networks.is_tf_network(content):
         return stylegan_pickles.build_from_record(stylegan_pickles.select_record(content, key, path), path)
     return assemble(*tf_networks.convert(tf_networks.select_tf_network(content, path, key), path), path)
+
+
+def own_discriminator(source):
+    """The discriminator beside the generator in an official pickle; None where there is none that can be read."""
+    if as_python(source) is not None or formats.sniff(network_file(source)) != "pickle":
+        return None
+    try:
+        return load_network(source, key="D")
+    except NetworkFileError:
+        return None
 
 
 def training_set(source):

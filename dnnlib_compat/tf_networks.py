@@ -7,10 +7,16 @@ which return the arguments and state dict of our own networks.
 """
 
 from dnnlib_compat.errors import NetworkFileError, quoted
+from dnnlib_compat.networks.discriminator import ProGANDiscriminator, StyleGAN2Discriminator
 from dnnlib_compat.networks.progan import ProGANGenerator
 from dnnlib_compat.networks.stylegan2 import StyleGAN2Generator
 from dnnlib_compat.pickle_records import TFNetworkRecord
-from dnnlib_compat.tf_progan import THEANO_GENERATORS, convert_progan, is_theano, theano_spec
+from dnnlib_compat.tf_discriminators import (
+    STYLEGAN2_FUNCTIONS,
+    convert_progan_discriminator,
+    convert_stylegan2_discriminator,
+)
+from dnnlib_compat.tf_progan import THEANO_DISCRIMINATORS, THEANO_GENERATORS, convert_progan, is_theano, theano_spec
 from dnnlib_compat.tf_records import encoded_variables
 from dnnlib_compat.tf_stylegan2 import convert_tf_stylegan2
 from dnnlib_compat.unpickle import refuse_inert
@@ -46,11 +52,17 @@ def select_tf_network(content, path, key="G_ema"):
 
 
 def tf_family(record, path="this pickle"):
-    """ "stylegan2" or "progan". Raises NetworkFileError that says what a network of another kind is."""
+    """The `family` of a network: one of CONVERTERS. Raises NetworkFileError that says what another network is.
+
+    Generators are told by their variables, whatever their function is called. Discriminators need its name: those of
+    ProGAN and of the first StyleGAN have the same variables.
+    """
     if is_theano(record):
         function, names = theano_spec(record, path).get("func"), set()
         if function in THEANO_GENERATORS:
             return "progan"
+        if function in THEANO_DISCRIMINATORS:
+            return "progan-discriminator"
     else:
         function, names = record.state.get("build_func_name"), set(encoded_variables(record, path))
         if "synthesis/4x4/Conv/mod_weight" in names:
@@ -59,13 +71,29 @@ def tf_family(record, path="this pickle"):
             return "progan"
         if "synthesis/4x4/Conv/StyleMod/weight" in names:
             raise NetworkFileError(f"{path}: a network of the first StyleGAN; {SUPPORTED}")
+        if isinstance(function, str) and function in STYLEGAN2_FUNCTIONS:
+            return "stylegan2-discriminator"
+        if function == "D_paper":
+            return "progan-discriminator"
+        if function == "D_basic":
+            raise NetworkFileError(f"{path}: a discriminator of the first StyleGAN (D_basic); {SUPPORTED}")
     if any("FromRGB" in name for name in names) or str(function).startswith("D_"):
-        raise NetworkFileError(f"{path}: a discriminator (built by {quoted(function, 60)}), not a generator")
+        known = ", ".join([*STYLEGAN2_FUNCTIONS, "D_paper"])
+        raise NetworkFileError(
+            f"{path}: an unknown discriminator (built by {quoted(function, 60)}); those that can be read: {known}"
+        )
     raise NetworkFileError(f"{path}: an unknown network (built by {quoted(function, 60)}); {SUPPORTED}")
+
+
+CONVERTERS = {
+    "stylegan2": (StyleGAN2Generator, convert_tf_stylegan2),
+    "progan": (ProGANGenerator, convert_progan),
+    "stylegan2-discriminator": (StyleGAN2Discriminator, convert_stylegan2_discriminator),
+    "progan-discriminator": (ProGANDiscriminator, convert_progan_discriminator),
+}
 
 
 def convert(record, path):
     """(family's class, keyword arguments, state dict) of a network. Raises NetworkFileError for what cannot be read."""
-    if tf_family(record, path) == "progan":
-        return ProGANGenerator, *convert_progan(record, path)
-    return StyleGAN2Generator, *convert_tf_stylegan2(record, path)
+    family, converter = CONVERTERS[tf_family(record, path)]
+    return family, *converter(record, path)

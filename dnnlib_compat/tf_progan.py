@@ -104,6 +104,7 @@ def progan_source(ours, shape, level, values, scaled):
 # Theano: parameters in a fixed order, without names
 
 THEANO_GENERATORS = ("G_paper", "G_progressive_8")
+THEANO_DISCRIMINATORS = ("D_paper", "D_progressive_8")
 
 
 def is_theano(record):
@@ -120,15 +121,20 @@ def theano_spec(record, path):
 def theano_network(record, path):
     """(arguments, variables) as the TensorFlow code would have them, of a network of the Theano code."""
     spec = Arguments(theano_spec(record, path), path)
-    spec.ignore("func", "use_gdrop")
+    discriminates = spec.take("func") in THEANO_DISCRIMINATORS
+    spec.ignore("use_gdrop")
     spec.choice("label_size", 0, (0,))
     for name in ("use_batchnorm", "use_layernorm"):
         spec.choice(name, False, (False,))
     spec.choice("tanh_at_end", None, (None,))
     resolution, scaled = spec.size("resolution", 32, 4), spec.flag("use_wscale", True)
-    blocks = range(3, int(math.log2(resolution)) + 1)
-    scopes = ["4x4/Dense", "4x4/Conv", *(f"{2**i}x{2**i}/Conv{k}" for i in blocks for k in (0, 1))]
-    scopes += [f"ToRGB_lod{i}" for i in range(len(blocks) + 1)]
+    arguments = dict(resolution=resolution, use_wscale=False)
+    if discriminates:
+        spec.choice("mbstat_func", "Tstdeps", ("Tstdeps",))
+        spec.choice("mbstat_avg", "all", ("all",))
+        spec.choice("mbdisc_kernels", None, (None,))
+        arguments["mbstd_group_size"] = 16  # there is no other in that code
+    scopes = (discriminator_scopes if discriminates else generator_scopes)(int(math.log2(resolution)))
     parts = ("weight", "scale", "bias") if scaled else ("weight", "bias")
     names = [f"{scope}/{part}" for scope in scopes for part in parts]
     values = record.state.get("param_values")
@@ -145,13 +151,32 @@ def theano_network(record, path):
     toplevel = record.state.get("toplevel_params")
     level = toplevel.get("cur_lod", 0.0) if isinstance(toplevel, dict) else 0.0
     found["lod"] = decoded(level, "cur_lod", path)
-    return {**spec.given, "resolution": resolution, "use_wscale": False}, found
+    return spec.given | arguments, found
+
+
+def generator_scopes(levels):
+    """The layers of Theano's generator of 2^levels pixels, in the order of their parameters."""
+    blocks = [f"{2**i}x{2**i}/Conv{k}" for i in range(3, levels + 1) for k in (0, 1)]
+    return ["4x4/Dense", "4x4/Conv", *blocks, *(f"ToRGB_lod{i}" for i in range(levels - 1))]
+
+
+def discriminator_scopes(levels):
+    """The layers of Theano's discriminator of 2^levels pixels, in the order of their parameters."""
+    scopes = ["FromRGB_lod0"]
+    for i in range(levels, 2, -1):
+        scopes += [f"{2**i}x{2**i}/Conv0", f"{2**i}x{2**i}/Conv1", f"FromRGB_lod{levels + 1 - i}"]
+    return [*scopes, "4x4/Conv", "4x4/Dense0", "4x4/Dense1"]
 
 
 def theano_weight(name, weight):
-    """A weight in TensorFlow's layout. Theano's is [out, in, height, width], flipped, or for 1×1 kernels [in, out]."""
+    """A weight in TensorFlow's layout.
+
+    Theano's is [out, in, height, width], flipped, or [in, out] for 1×1 kernels and the last dense layer.
+    """
     if weight.ndim == 2:
-        return weight[None, None]
+        return weight if name.startswith("4x4/Dense") else weight[None, None]
+    if name.startswith("4x4/Dense0"):
+        return weight[:, :, ::-1, ::-1].reshape(len(weight), -1).T
     if name.startswith("4x4/Dense"):
         return weight.transpose(1, 0, 2, 3).reshape(weight.shape[1], -1)
     return weight.transpose(2, 3, 1, 0)[::-1, ::-1]

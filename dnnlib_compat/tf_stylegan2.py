@@ -66,22 +66,9 @@ def stylegan2_arguments(record, values, grown, path):
     args.choice("mapping_func", "G_mapping", ("G_mapping",))
     args.choice("synthesis_func", "G_synthesis", SYNTHESIS_FUNCTIONS)
     args.choice("normalize_latents", True, (True,))
-    args.choice("dtype", "float32", ("float32", "float16"))
-    args.choice("fmap_decay", 1, (1, 1.0))
-    resolution, base, most = args.size("resolution", 1024, 4), args.size("fmap_base", 16384), args.size("fmap_max", 512)
-    coarsest, finest = (min(2 * base // size, most) for size in (4, resolution))
-    least = args.size("fmap_min", 1)
-    args.expect(least <= finest, "fmap_min", least, f"at most {finest}, the feature maps of the last block")
+    sizes, layout = shared_arguments(args, "skip", grown)
+    coarsest = min(layout["channel_base"] // 4, layout["channel_max"])
     args.choice("fmap_const", None, (None, coarsest))
-    architecture = args.choice("architecture", "skip", ("skip", "resnet", "orig"))
-    taps = args.take("resample_kernel", [1, 3, 3, 1])
-    taps = [1, 1] if taps is None else taps  # TensorFlow's code then repeats pixels
-    plain = isinstance(taps, (list, tuple)) and taps and all(type(tap) in (int, float) for tap in taps)
-    args.expect(plain and 0 < sum(taps) < math.inf, "resample_kernel", taps, "a list of taps")
-    clamp = args.take("conv_clamp")
-    args.expect(
-        clamp is None or type(clamp) in (int, float) and 0 <= clamp < math.inf, "conv_clamp", clamp, "a bound or None"
-    )
     layers = args.size("mapping_layers", 8)
     args.expect(layers <= MORE_LAYERS, "mapping_layers", layers, "a number of layers")
     mapping = dict(
@@ -96,21 +83,48 @@ def stylegan2_arguments(record, values, grown, path):
         mapping["embed_features"] = values["mapping/LabelEmbed/bias"].size
     kwargs = dict(
         z_dim=args.size("latent_size", 512),
-        c_dim=args.size("label_size", 0, 0),
         w_dim=args.size("dlatent_size", 512),
+        **sizes,
+        mapping_kwargs=mapping,
+        **layout,
+        use_noise=args.flag("use_noise", True),
+    )
+    args.finish()
+    return kwargs
+
+
+def shared_arguments(args, architecture, grown):
+    """(sizes of labels and images, layout of the layers) of the arguments that generators and discriminators share.
+
+    Both are keywords of our constructors. architecture: where the file says nothing; grown: progressively, to `orig`.
+    """
+    args.choice("dtype", "float32", ("float32", "float16"))
+    args.choice("fmap_decay", 1, (1, 1.0))
+    resolution, base, most = args.size("resolution", 1024, 4), args.size("fmap_base", 16384), args.size("fmap_max", 512)
+    finest, least = min(2 * base // resolution, most), args.size("fmap_min", 1)
+    args.expect(least <= finest, "fmap_min", least, f"at most {finest}, the feature maps of the last block")
+    architecture = args.choice("architecture", architecture, ("skip", "resnet", "orig"))
+    taps = args.take("resample_kernel", [1, 3, 3, 1])
+    taps = [1, 1] if taps is None else taps  # TensorFlow's code then repeats pixels, or takes their mean
+    plain = isinstance(taps, (list, tuple)) and taps and all(type(tap) in (int, float) for tap in taps)
+    args.expect(plain and 0 < sum(taps) < math.inf, "resample_kernel", taps, "a list of taps")
+    clamp = args.take("conv_clamp")
+    args.expect(
+        clamp is None or type(clamp) in (int, float) and 0 <= clamp < math.inf, "conv_clamp", clamp, "a bound or None"
+    )
+    sizes = dict(
+        c_dim=args.size("label_size", 0, 0),
         img_resolution=resolution,
         img_channels=args.size("num_channels", 3),
-        mapping_kwargs=mapping,
+    )
+    return sizes, dict(
         channel_base=2 * base,
         channel_max=most,
         architecture="orig" if grown else architecture,
         resample_filter=list(taps),
         conv_clamp=clamp,
-        use_noise=args.flag("use_noise", True),
         activation=args.choice("nonlinearity", "lrelu", tuple(ops.ACTIVATIONS)),
     )
-    args.finish()
-    return kwargs
 
 
 LAYER_PARTS = {

@@ -126,7 +126,7 @@ REWEIGHTING = [
     ("Figs. 4–9", "acceptance under images, ascent sequences", YES, "latent_plugins/samplers/trails.py", "tests/test_strips.py::test_the_last_column_is_what_gen_images_writes", "gen_images --strips, with w and min(w, m) / m, the acceptance, under each image; w of each image in samples.jsonl"),
     ("Lemma 1, Theorem 1", "limits", NO, "", "", "theory alone"),
     ("tables", "FID of 50,000 images", YES, "latent_plugins/metrics/fid.py", "tests/test_metrics.py::test_frechet_distances_are_the_published_ones", ""),
-    ("section 4.3", "the discriminator of the TensorFlow networks", NO, "", "", "their pickles give generators alone"),
+    ("section 4.3", "the discriminator of the TensorFlow networks", YES, "dnnlib_compat/tf_discriminators.py", "tests/test_tf_discriminators.py::test_samplers_find_the_discriminator_in_the_file", "StyleGAN2's and ProGAN's; sir, drs and mh warn of the latter, which WGAN-GP trains"),
 ]
 # fmt: on
 

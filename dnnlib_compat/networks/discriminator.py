@@ -89,7 +89,10 @@ class DiscriminatorBlock(torch.nn.Module):
 
 
 class DiscriminatorEpilogue(torch.nn.Module):
-    """The last block, at 4×4: minibatch statistics, a convolution, two dense layers, the projection on the label."""
+    """The last block, at 4×4: minibatch statistics, a convolution, two dense layers, the projection on the label.
+
+    fromrgb_clamp: bound of what `skip` adds of the image here, which the PyTorch releases leave out of `conv_clamp`.
+    """
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class DiscriminatorEpilogue(torch.nn.Module):
         mbstd_group_size=4,
         mbstd_num_channels=1,
         activation="lrelu",
+        fromrgb_clamp=None,
     ):
         super().__init__()
         self.in_channels, self.resolution, self.img_channels = in_channels, resolution, img_channels
@@ -110,7 +114,7 @@ class DiscriminatorEpilogue(torch.nn.Module):
         self.cmap_dim, self.group_size, self.num_channels = cmap_dim, mbstd_group_size, mbstd_num_channels
         self.references = None  # features [G − 1, in_channels, 4, 4] that each image's group is completed with
         if architecture == "skip":
-            self.fromrgb = Conv2dLayer(img_channels, in_channels, 1, activation=activation)
+            self.fromrgb = Conv2dLayer(img_channels, in_channels, 1, activation=activation, conv_clamp=fromrgb_clamp)
         self.conv = Conv2dLayer(
             in_channels + mbstd_num_channels, in_channels, 3, activation=activation, conv_clamp=conv_clamp
         )
@@ -234,3 +238,29 @@ class StyleGAN2Discriminator(torch.nn.Module):
         if not len(references):
             twin.b4.group_size = 1
         return twin
+
+
+class ProGANBlock(DiscriminatorBlock):
+    """A block of the `orig` architecture. pools_last: it halves what is activated already, by the mean of four."""
+
+    def __init__(self, *args, pools_last=False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pools_last = pools_last
+        if pools_last:
+            self.conv1.down = 1
+
+    def forward(self, x, img):
+        x, img = super().forward(x, img)
+        return (torch.nn.functional.avg_pool2d(x, 2) if self.pools_last else x), img
+
+
+class ProGANDiscriminator(StyleGAN2Discriminator):
+    """The discriminator of ProGAN ("Progressive Growing of GANs", Karras et al. 2018, Table 2), fully grown.
+
+    It is an `orig` one of StyleGAN2 whose filter is [1, 1], so it has that constructor; see ProGANBlock for what its
+    `block_kwargs` may have besides. Its releases train it by WGAN-GP, where a score is no log density ratio.
+    """
+
+    family = "progan-discriminator"
+    block_class = ProGANBlock
+    released_loss = "wasserstein"

@@ -31,7 +31,8 @@ class FullyConnectedLayer(torch.nn.Module):
 class MappingNetwork(torch.nn.Module):
     """z [N, z_dim] and label c [N, c_dim] to styles: [N, num_ws, w_dim], or [N, w_dim] when `num_ws` is None.
 
-    z (and the embedded label) are normalised to unit mean square first. `z_dim` 0 maps the label alone.
+    z (and the embedded label) are normalised to unit mean square first. `z_dim` 0 maps the label alone. Raises
+    ValueError where there are no layers and what is to be mapped has not w_dim features.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class MappingNetwork(torch.nn.Module):
         self.z_dim, self.c_dim, self.w_dim, self.num_ws, self.num_layers = z_dim, c_dim, w_dim, num_ws, num_layers
         self.w_avg_beta = w_avg_beta
         embed_features = 0 if c_dim == 0 else embed_features or w_dim
-        features = [z_dim + embed_features] + [layer_features or w_dim] * (num_layers - 1) + [w_dim]
+        features = [z_dim + embed_features] + [layer_features or w_dim] * (num_layers - 1) + [w_dim] * (num_layers > 0)
+        if features[-1] != w_dim:
+            raise ValueError(f"a mapping without layers from {features[-1]} to {w_dim} features")
         if c_dim > 0:
             self.embed = FullyConnectedLayer(c_dim, embed_features)
         for i, (n_in, n_out) in enumerate(zip(features[:-1], features[1:])):

@@ -7,7 +7,7 @@ import itertools
 
 import torch
 
-from dnnlib_compat.networks.discriminator import StyleGAN2Discriminator
+from dnnlib_compat.networks.discriminator import ProGANDiscriminator, StyleGAN2Discriminator
 from dnnlib_compat.networks.image_critic import ImageCritic
 from latent_plugins.reweighting.presets import ACTIVATIONS, INPUTS
 
@@ -103,13 +103,11 @@ class VectorCritic(torch.nn.Module):
         return self.out(self.layers(x.flatten(1))).squeeze(1)
 
 
-class DiscriminatorCritic(StyleGAN2Discriminator):
-    """An unconditional official discriminator as a critic: images [N, channels, resolution, resolution] → [N].
+class OfDiscriminator:
+    """What makes an unconditional official discriminator a critic: images [N, channels, resolution, resolution] → [N].
 
     Its minibatch statistics make an answer depend on the other images of its group, as in the discriminator's training.
     """
-
-    kind = StyleGAN2Discriminator.family
 
     @property
     def settings(self):
@@ -119,7 +117,15 @@ class DiscriminatorCritic(StyleGAN2Discriminator):
         return super().forward(x).squeeze(1)
 
 
-CRITICS = {critic.kind: critic for critic in (ImageCritic, VectorCritic, DiscriminatorCritic)}
+class DiscriminatorCritic(OfDiscriminator, StyleGAN2Discriminator):
+    kind = StyleGAN2Discriminator.family
+
+
+class ProGANCritic(OfDiscriminator, ProGANDiscriminator):
+    kind = ProGANDiscriminator.family
+
+
+CRITICS = {critic.kind: critic for critic in (ImageCritic, VectorCritic, DiscriminatorCritic, ProGANCritic)}
 
 
 def build_weight_network(settings):
@@ -137,15 +143,17 @@ def build_critic(settings):
 
 
 def critic_of(discriminator):
-    """A discriminator as a critic: an ImageCritic is one; a DiscriminatorCritic of a StyleGAN2Discriminator's weights.
+    """A discriminator as a critic: an ImageCritic is one; of another, the critic of its family with its weights.
 
-    Raises ValueError for a conditional one.
+    Raises ValueError for a conditional one, and for a family that is no kind of critic.
     """
     if discriminator.c_dim:
         raise ValueError("a discriminator of labelled images is no critic of images alone: take a preset without one")
     if isinstance(discriminator, ImageCritic):
         return discriminator
-    critic = DiscriminatorCritic(**discriminator.init_kwargs)
+    if discriminator.family not in CRITICS:
+        raise ValueError(f"no critic is made of a {discriminator.family}: take a preset without one")
+    critic = CRITICS[discriminator.family](**discriminator.init_kwargs)
     critic.load_state_dict(discriminator.state_dict())
     return critic
 

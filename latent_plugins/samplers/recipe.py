@@ -279,19 +279,26 @@ class Recipe:
             if self.source is None:
                 raise ValueError("its file is not known")
             file = companion(self.source, "discriminator") or self.source
-            return load_network(file, key="D", device=next(self.generator.parameters()).device), file
+            critic = load_network(file, key="D", device=next(self.generator.parameters()).device)
         except ValueError as error:
             raise ArgumentError(
                 f"the sampler {self.name} needs a critic: give `weights`=FILE (made by train_weights), or a network "
                 f"file with its discriminator ({error})"
             ) from None
+        self._check_scores(file, getattr(critic, "released_loss", None), own=True)
+        return critic, file
 
-    def _check_scores(self, path, loss):
-        """Warn where a critic's scores are taken as log density ratios and its loss gave them no such scale."""
+    def _check_scores(self, path, loss, own=False):
+        """Warn where a critic's scores are taken as log density ratios and its loss gave them no such scale.
+
+        own: whether it came with the network.
+        """
         if self.sampler_class.takes_ratios and loss not in (RATIO_LOSS, None):
             text = f"{self.name} takes a critic's scores as log density ratios, but those of {path} come from "
             text += f"the loss {loss}, which gives them no scale: the draws are not what {self.name} stands for. Train "
-            text += "one with train_critic, or leave --weights out where a discriminator comes with the network"
+            text += "one with train_critic" + (
+                " for --weights" if own else ", or leave --weights out where a discriminator comes with the network"
+            )
             warnings.warn(text, stacklevel=2)
 
 

@@ -76,11 +76,16 @@ def state_of_network(name, function, static_kwargs, variables, version, componen
     return state
 
 
-def as_file(generator):
-    """The content (G, D, Gs) of a file: an untrained generator (without variables), a discriminator, `generator`."""
+def as_file(generator, rival=None):
+    """The content (G, D, Gs) of a file: an untrained generator (without variables), `rival`, `generator`.
+
+    rival: a discriminator as a `Recorded`, by default one that lacks variables.
+    """
     idle = state_of_network("G", "G_main", {}, {}, 4, {})
-    rival = state_of_network("D", "D_stylegan2", dict(resolution=16), {"4x4/FromRGB/bias": np.zeros(8)}, 4, {})
-    return (Recorded(generator.cls, idle), Recorded(generator.cls, rival), generator)
+    if rival is None:
+        state = state_of_network("D", "D_stylegan2", dict(resolution=16), {"4x4/FromRGB/bias": np.zeros(8)}, 4, {})
+        rival = Recorded(generator.cls, state)
+    return (Recorded(generator.cls, idle), rival, generator)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -250,12 +255,24 @@ def golden_record(name):
     """(the network of tests/goldens/NAME.npz as a `Recorded`, the golden's arrays)."""
     with np.load(GOLDENS / f"{name}.npz") as file:
         arrays = {key: file[key] for key in file.files}
+    return record_of(arrays), arrays
+
+
+def golden_discriminator(name):
+    """(the network NAME of tests/goldens/discriminator-tf.npz as a `Recorded`, the golden's arrays)."""
+    with np.load(GOLDENS / "discriminator-tf.npz") as file:
+        arrays = {key.removeprefix(f"{name}/"): file[key] for key in file.files if key.startswith(f"{name}/")}
+        return record_of(arrays), arrays | dict(img=file["img"])
+
+
+def record_of(arrays):
+    """The network of a golden's arrays as a `Recorded`."""
     config = json.loads(str(arrays["config"]))
     if "build_func_spec" in config:
         names = sorted(key for key in arrays if key.startswith("parameters/"))
         parameters = [Python2Array(arrays[name]) for name in names]
         levels = dict(cur_lod=Python2Array(arrays["cur_lod"]))
-        return Recorded(THEANO, config | dict(param_values=parameters, toplevel_params=levels)), arrays
+        return Recorded(THEANO, config | dict(param_values=parameters, toplevel_params=levels))
 
     def record(config, prefix):
         names = [key for key in arrays if key.startswith(prefix) and not key.startswith(other_parts(config, prefix))]
@@ -265,7 +282,7 @@ def golden_record(name):
             state["components"] = {part: record(child, f"{prefix}{part}/") for part, child in parts}
         return Recorded(STYLEGAN2 if config["version"] > 2 else PROGAN, state)
 
-    return record(config, "variables/"), arrays
+    return record(config, "variables/")
 
 
 def other_parts(config, prefix):
