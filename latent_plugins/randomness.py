@@ -46,6 +46,7 @@ class Stream(enum.IntEnum):
     PATHS = 26  # places along paths
     STRIP = 27  # noise of a seed in a polarity strip
     CLASSES = 28  # seeds of the classes of a bulk draw
+    CLUSTERS = 29  # starts of k-means; substream: run
 
 
 def philox(seed, stream, substream=0, block=0):
