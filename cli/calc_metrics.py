@@ -55,7 +55,9 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
       fid50k_full   Frechet inception distance against the full data set
       kid50k_full   Kernel inception distance against the full data set
       pr50k3_full   Precision and recall against the full data set, third neighbour
-      pr_exact50k3_full   the same with exact distances; the official ones are float16
+      prd50k_full   Precision and recall of distributions: F_8 (recall), F_1/8 (precision)
+                    and, with --outdir, the curve
+      pr_exact50k3_full   the same as pr with exact distances; the official ones are float16
       dc50k5_full   Density and coverage against the full data set, fifth neighbour
       fid50k, kid50k, pr50k3, dc50k5   the same against as many real images
       is50k         Inception score
@@ -66,7 +68,8 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
       hausdorff5k   Hausdorff distance to as many real images
       fid_unbiased50k_full   FID with covariances over N - 1, as pytorch-fid has it
       ppl2_wend     Perceptual path length in W, endpoints, full image; ppl_zfull,
-                    ppl_wfull, ppl_zend, ppl_wend; ppl2_wend_5k of 5k paths
+                    ppl_wfull, ppl_zend, ppl_wend; ppl2_wend_5k of 5k paths;
+                    ppl_wend_trunc, ppl_wend_trunc_5k and so on for --trunc
       eqt50k_int, eqt50k_frac, eqr50k   Equivariance to translation and rotation
     """
     metrics, settings = plan(names, options, rho, psis, mixes)

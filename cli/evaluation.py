@@ -50,7 +50,10 @@ def plan(names, options, rho, psis, mixes, axes=None):
         raise click.ClickException("--confidence is of the intervals of --repeats; leave it out")
     if options["fresh_atlas"] and options["atlas_path"] is not None:
         raise click.ClickException("--fresh-atlas builds an atlas for each repeat; leave --atlas out")
-    return metrics, points_of(options["sampler_name"], rho, psis, mixes, axes or {})
+    points = points_of(options["sampler_name"], rho, psis, mixes, axes or {})
+    for metric, point in itertools.product(metrics, points):
+        metric.check_truncation(point.psi, sampler_class.truncates)
+    return metrics, points
 
 
 def sampler_part(options):

@@ -23,6 +23,7 @@ from dnnlib_compat.util import atomic_output
 from latent_plugins.atlas.settings import one_hot
 from latent_plugins.geometry.figures import save_histograms
 from latent_plugins.metrics.inputs import open_detectors, space_detector
+from latent_plugins.metrics.lines import quantiles
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary
 from latent_plugins.pictures import charts
@@ -66,10 +67,16 @@ EXTREMES = {"modes": -np.inf, "anti-modes": np.inf}  # what the files are called
     "--rho",
     "rhos",
     type=Numbers(),
-    help="Of --data: polarities whose samples' distances to the 3 nearest training images are compared, such as -5,1.",
+    help="Polarities to compare, such as -5,1: with --data by the distances of samples to the 3 nearest training "
+    "images, with --ppl by path lengths.",
 )
 @click.option(
-    "--samples", type=click.IntRange(min=2), default=1000, show_default=True, metavar="N", help="Samples of each --rho."
+    "--samples",
+    type=click.IntRange(min=2),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="With --data: samples of each --rho.",
 )
 @click.option("--ppl", is_flag=True, help="Perceptual path lengths (ppl2_wend) of modes, anti-modes and the prior.")
 @click.option(
@@ -89,37 +96,40 @@ def main(
     Writes modes.png, anti-modes.png and modes.jsonl; with --data also nearest-modes.png and nearest-anti-modes.png
     (row by row: generated, nearest training image by pixels, nearest by features; distances below) and distances.json.
     With --rho also distances.png: how far samples of these polarities, and of the prior, are from their 3 nearest
-    training images. report.html shows all of it in one file.
+    training images. With --ppl also path-lengths.png, the distributions of path lengths, and their quantiles in
+    distances.json. report.html shows all of it in one file.
 
     \b
     modes --space=pixel --data=mnist32-train.zip --outdir=modes
     modes --space=pixel --data=mnist32-train.zip --rho=-5,1 --outdir=modes
-    modes --network=ffhq.pkl --space=pixel --atlas=atlas --outdir=modes --ppl
+    modes --network=ffhq.pkl --space=pixel --atlas=atlas --outdir=modes --ppl --rho=-1,0.2
     """
     check_psi(psi)
     if ppl and (psi != 1 or cutoff is not None):
         raise click.ClickException("--ppl is defined without truncation; leave --trunc and --trunc-cutoff out")
-    if rhos is not None and data is None:
-        raise click.ClickException("--rho compares with training images; give --data too")
+    if rhos is not None and data is None and not ppl:
+        raise click.ClickException("--rho compares with training images, or path lengths; give --data or --ppl too")
     if rhos is not None and not all(map(math.isfinite, rhos)):
         raise click.ClickException("--rho takes finite polarities: the extremes are compared without it")
-    if given("samples") and rhos is None:
-        raise click.ClickException("--samples has no effect without --rho; leave it out")
+    if given("samples") and (rhos is None or data is None):
+        raise click.ClickException("--samples has no effect without --rho and --data; leave it out")
     options = dict(space=space, top_k=top_k, atlas_path=atlas_path, **atlas_settings)
     options["detector"] = space_detector(space, detectors)
     check_sampler("polarity", rhos=[-np.inf], **options)
     prepare_folder(outdir)
-    from latent_plugins.metrics.evaluate import check, path_length  # which need torch
+    from latent_plugins.metrics.evaluate import check, check_network, path_length  # which need torch
 
     generator, source, entry = open_network(network, device, allow_code)
     label = class_number(class_name, generator.c_dim)
     generator.check_psi(psi)
+    metric = ppl and parse_metrics(f"ppl2_wend_{paths}")[0]
+    if ppl:
+        check_network(metric, generator, psi)
     trust = dict(device=next(generator.parameters()).device, allow_code=allow_code)
     opened = open_some(data, ppl, paths, detectors, lpips_heads, entry, **trust)
     dataset = data and ImageDataset(data, resolution=generator.img_resolution, channels=generator.img_channels)
     if data:
         opened["inception"].check(FEATURES, dataset.channels, dataset.resolution)
-    metric = ppl and parse_metrics(f"ppl2_wend_{paths}")[0]
     if ppl:
         check(metric, generator, None, opened, psi)
     shortage = "{needed} extremes are more than the {candidates} candidates of an atlas of this size"
@@ -146,9 +156,9 @@ def main(
         figures["nearest"] = {name: {by: summary(near.distances) for by, near in found[name].items()} for name in found}
         figures.update(data=dataset.name, detector=opened["inception"].name)
         report(figures["nearest"])
-    if rhos is not None:
-        groups = {f"rho {rho:g}": create_sampler("polarity", generator, atlas=atlas, rho=rho, **kept) for rho in rhos}
-        groups["prior"] = samplers["prior"]
+    chosen = {f"rho {rho:g}": create_sampler("polarity", generator, atlas=atlas, rho=rho, **kept) for rho in rhos or ()}
+    if chosen and data:
+        groups = chosen | {"prior": samplers["prior"]}
         many = {name: pictures(each.draw(range(samples), c.labels(samples))) for name, each in groups.items()}
         near = nearest_of(many, dataset, k=3, progress=count_progress)
         near = {name: each["pixels"].k_distances for name, each in near.items()}
@@ -158,11 +168,17 @@ def main(
             label_of = "distance to the 3 nearest training images (pixels, at most 32 x 32)"
             save_histograms(outdir / "distances.png", lists, xlabel=label_of, ylabel="pairs")
     if ppl:
-        figures["ppl2_wend"], figures["paths"] = {}, paths
-        for name, each in samplers.items():
-            length = path_length(metric, generator, each, c, opened, 0, count_progress)
-            figures["ppl2_wend"][name] = length
+        figures.update(ppl2_wend={}, paths=paths, ppl2_wend_quantiles={})
+        lengths = {}
+        for name, each in (samplers | chosen).items():
+            found_paths = path_length(metric, generator, each, c, opened, 0, count_progress)
+            figures["ppl2_wend"][name] = length = found_paths[metric.name]
+            figures["ppl2_wend_quantiles"][name] = found_paths.about["quantiles"]
+            lengths[name] = found_paths.details["distances"]
             click.echo(f"{name}: perceptual path length {length:.2f}, {paths} paths")
+        if charts.available():
+            labels = dict(xlabel=f"path length ({metric.setting})", ylabel="share of the paths")
+            charts.save_distributions(outdir / "path-lengths.png", lengths, figures["ppl2_wend"], **labels)
     if data or ppl:
         write_text(outdir / "distances.json", json.dumps(figures, indent=1, allow_nan=False) + "\n")
     rows = list(lines(drawn, found if data else {}, figures, label))
@@ -220,9 +236,8 @@ class Pictures:
 def spread(distances):
     """{figure: value} of distances [N, k]: mean, deviation and quantiles of all, mean to the nearest."""
     x = distances.double()
-    quantiles = torch.quantile(x.flatten(), torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64))
-    named = dict(zip(("q05", "q25", "median", "q75", "q95"), quantiles.tolist()))
-    return dict(images=len(x), mean=x.mean().item(), std=x.std().item(), mean_nearest=x[:, 0].mean().item(), **named)
+    means = dict(mean=x.mean().item(), std=x.std().item(), mean_nearest=x[:, 0].mean().item())
+    return dict(images=len(x), **means, **quantiles(x.flatten().numpy()))
 
 
 def report(nearest):
@@ -253,6 +268,8 @@ def write_page(outdir, figures, rows, data):
     page.facts(figures)
     if "three_nearest" in figures and charts.available():  # not that of an earlier run
         page.picture(outdir / "distances.png", "distances to the three nearest training images")
+    if "ppl2_wend" in figures and charts.available():
+        page.picture(outdir / "path-lengths.png", "distributions of perceptual path lengths; markers: their means")
     for name in EXTREMES:
         page.heading(name)
         page.picture(outdir / f"{name}.png", f"{name}, the most extreme candidate first")

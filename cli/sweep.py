@@ -17,6 +17,7 @@ from cli.options import Numbers, atlas_options, network_options, prepare_folder,
 from cli.paths import FilePath
 from cli.progress import progress_option
 from cli.sampling import sampler_choice_options
+from cli.sweep_charts import draw_charts
 from cli.varying import VaryingCommand, axes
 from dnnlib_compat.arguments import is_number
 from dnnlib_compat.budgets import MAX_SHOWN
@@ -32,7 +33,6 @@ from latent_plugins.pictures.report import Report
 
 PAGE = "report.html"
 LARGEST = 10**300  # of a whole number, which charts make a float
-AXES = {"rho": "polarity rho", "mix": "share of the sampler"}
 
 
 @click.command(cls=VaryingCommand)
@@ -55,14 +55,16 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
     serves all.
 
     Writes sweep.jsonl and sweep.csv, a line a setting, charts: pareto.png (precision and recall), fid-rho.png,
-    fid-mix.png and those over other numbers, and report.html, which shows them all in one file. A sweep that was
-    interrupted goes on when the command is given again.
+    fid-mix.png and those over other numbers, prd.png (curves of prd metrics), ppl_wend.png (distributions of path
+    lengths) and its like, and report.html, which shows them all in one file. A sweep that was interrupted goes on when
+    the command is given again.
 
     \b
     sweep --sampler=polarity --rho=-1,-0.5,-0.1,0,0.1,0.5,1 --trunc=0.7,0.9,1 --repeats=5
     sweep --sampler=magnet --mix=0,0.04,0.16,1 --metrics=fid5k_full
     sweep --sampler=magnet --candidates=1000,5000,20000 --top-k=10,20,40 --metrics=pr5k3_full
     sweep --sampler=dot --steps=2,5,10,50 --rate=0.01,0.05,0.1 --metrics=emd1024
+    sweep --network=ffhq.pkl --sampler=polarity --rho=-1,-0.2,0,0.2,1 --metrics=ppl_zend_2k,ppl_wend_2k
     """
     metrics, settings = plan(names, options, rho, psis, mixes, axes())
     if np.isinf(rho or []).any():
@@ -93,10 +95,12 @@ def main(names, outdir, rho, psis, mixes, gpus, verbose, **options):
 
 def measure(run, setting, outdir):
     """The row of a Setting: what describes it, and mean and interval of every figure."""
-    row, single, interval = {}, len(run.seeds) == 1, interval_key(run.confidence)
+    row, single, interval, details = {}, len(run.seeds) == 1, interval_key(run.confidence), []
     for line in run.lines(setting):
         if distributed.rank() == 0:
             append_line(outdir, line)
+        if "seed" in line and "details" in line:  # that of a repeat, and no summary
+            details.append(line["details"])
         if single or interval in line:
             for key in ("sampler", "space", "rho", "top_k", "trunc", "mix", "ess", "candidates", *DRAWN):
                 row[key] = line.get(key)
@@ -105,6 +109,7 @@ def measure(run, setting, outdir):
                 row[f"{key}_low"], row[f"{key}_high"] = (mean, mean) if single else line[interval][key]
             row["repeats"] = len(run.seeds)
             row.update(setting.varied, varied=" ".join(name for name, _ in setting.varied) or None)
+    row["details"] = " ".join(details) or None
     return row
 
 
@@ -203,87 +208,6 @@ def write_page(rows, drawn, outdir):
         page.picture(outdir / name)
     page.table(rows)
     page.save(outdir / PAGE)
-
-
-def draw_charts(rows, outdir):
-    """Draw what the rows have figures for; the names of the files."""
-    written = []
-    for axis in dict.fromkeys(name for row in rows for name in varied_of(row)):
-        for key in figures_of(rows, ""):
-            lines = grouped(rows, key, axis)
-            if any(len({point[axis] for point in points}) > 1 for points in lines.values()):
-                name = f"{key}-{axis}.png"
-                charts.save_lines(outdir / name, lines, x=axis, y="figure", xlabel=axis, ylabel=key, logx=True)
-                written.append(name)
-    for axis, label in AXES.items():
-        for key in figures_of(rows, "fid"):
-            lines = grouped(rows, key, axis)
-            if any(len({point[axis] for point in points}) > 1 for points in lines.values()):
-                name = f"fid-{axis}.png" if len(figures_of(rows, "fid")) == 1 else f"{key}-{axis}.png"
-                mixed = axis == "mix"
-                drawing = dict(x=axis, y="figure", xlabel=label, ylabel=key, panels=mixed, logx=mixed)
-                charts.save_lines(outdir / name, lines, **drawing)
-                written.append(name)
-    for key in figures_of(rows, "pr"):
-        base = key.removesuffix("_precision")
-        if key.endswith("_precision") and any(base + "_recall" in row for row in rows):
-            name = "pareto.png" if len(figures_of(rows, "pr")) == 2 else f"{base}-pareto.png"
-            charts.save_pareto(outdir / name, pareto_lines(rows, base), title=base)
-            written.append(name)
-    return written
-
-
-def varied_of(row):
-    """The options of the sampler that a row's sweep varied."""
-    names = row.get("varied")
-    return [name for name in (names.split() if isinstance(names, str) else ()) if is_number(row.get(name))]
-
-
-def figures_of(rows, prefix):
-    """The columns of figures whose names begin with `prefix`."""
-    keys = dict.fromkeys(key for row in rows for key in row if key.startswith(prefix))
-    return [key for key in keys if f"{key}_low" in keys]
-
-
-def grouped(rows, key, axis):
-    """{legend: [point, …]} of a figure over `axis`; all other settings make the legend."""
-    lines = {}
-    for row in rows:
-        needed = (key, f"{key}_low", f"{key}_high", axis)
-        if all(row.get(name) is not None for name in needed):
-            point = {axis: row[axis], "figure": (row[key], row[f"{key}_low"], row[f"{key}_high"])}
-            lines.setdefault(legend(row, leave_out=axis), []).append(point)
-    return lines
-
-
-def pareto_lines(rows, base):
-    """{sampler and space: [point, …]} of precision and recall; what else a point differs in is its name."""
-    lines = {}
-    for row in rows:
-        ends = [f"{base}_{part}{end}" for part in ("precision", "recall") for end in ("", "_low", "_high")]
-        if any(row.get(name) is None for name in ends):
-            continue
-        point = {
-            part: tuple(row[f"{base}_{part}{end}"] for end in ("", "_low", "_high")) for part in ("precision", "recall")
-        }
-        parts = [f"ρ {row['rho']:g}"] if row.get("rho") is not None and row["sampler"] != "magnet" else []
-        parts += [f"ψ {row['trunc']:g}"] if row["trunc"] != 1 else []
-        parts += [f"{100 * row['mix']:g} %"] if row["mix"] != 1 else []
-        parts += [f"{name} {row[name]:g}" for name in varied_of(row)]
-        lines.setdefault(" ".join(filter(None, (row["sampler"], row.get("space")))), []).append(
-            dict(point, name=", ".join(parts))
-        )
-    return lines
-
-
-def legend(row, leave_out):
-    parts = [row["sampler"], row.get("space")]
-    if leave_out != "rho" and row.get("rho") is not None and row["sampler"] != "magnet":
-        parts.append(f"ρ {row['rho']:g}")
-    if leave_out != "mix" and row["mix"] != 1:
-        parts.append(f"mix {row['mix']:g}")
-    parts += [f"{name} {row[name]:g}" for name in varied_of(row) if name != leave_out]
-    return " ".join(filter(None, [*parts, f"ψ {row['trunc']:g}"]))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ class Stream(enum.IntEnum):
     STRIP = 27  # noise of a seed in a polarity strip
     CLASSES = 28  # seeds of the classes of a bulk draw
     BASELINE = 29  # latents of other laws than the generator's
+    CLUSTERS = 30  # starts of k-means; substream: run
 
 
 def philox(seed, stream, substream=0, block=0):

@@ -12,7 +12,8 @@ from latent_plugins.metrics.accumulators import new_accumulator
 from latent_plugins.metrics.collect import collect, share
 from latent_plugins.metrics.equivariance import draw_parameters, equivariance_errors, psnr
 from latent_plugins.metrics.generated import generated_batches
-from latent_plugins.metrics.kind import LPIPS
+from latent_plugins.metrics.kind import LPIPS, Figures
+from latent_plugins.metrics.lines import quantiles
 from latent_plugins.metrics.neighbours import unwatched
 from latent_plugins.metrics.path_length import PATH_METRICS, path_distances, trimmed_mean
 from latent_plugins.metrics.real import request_of
@@ -27,7 +28,7 @@ def evaluate(
     seed=0, psi=1, cutoff=None, noise_mode="random", batch=64, mirror=False, allow_singular=False, progress=unwatched,
     on_images=None, on_latents=None,
 ):  # fmt: skip
-    """Yield (Metric, {official key: figure}, seconds) for every one of `metrics`, cheapest first.
+    """Yield (Metric, {official key: figure}, seconds) for every one of `metrics`, cheapest first; some are Figures.
 
     real: RealImages or ReferenceStatistics, None where no metric needs real images or labels. detectors: {official
     detector name: Detector}. All metrics of a kind see the same generated images: the first n of one draw from
@@ -51,14 +52,14 @@ def evaluate(
         )  # fmt: skip
         yield from figures
     for metric in metrics:
-        if metric.kind == "ppl":
-            figure = path_length
-        elif not metric.storage:
-            figure = equivariance
-        else:
+        if metric.storage:
             continue
-        start = time.time()
-        yield metric, {metric.name: figure(metric, generator, sampler, real, detectors, seed, progress)}, since(start)
+        start, common = time.time(), (metric, generator, sampler, real, detectors, seed, progress)
+        if metric.kind == "ppl":
+            figures = path_length(*common, psi=psi, cutoff=cutoff)
+        else:
+            figures = {metric.name: equivariance(*common)}
+        yield metric, figures, since(start)
 
 
 def since(start):
@@ -75,21 +76,25 @@ def check_all(metrics, generator, real, detectors, *, psi, truncates, mirror, al
             check_covariance(metric, count, width(detector, generator))
 
 
-def check(metric, generator, real, detectors, psi, truncates=False):
-    """Raise ValueError when a metric cannot be computed, as far as that is known without computing.
+def check_network(metric, generator, psi, truncates=False):
+    """Raise ValueError when a metric is not defined for a network or a truncation: before detectors are opened.
 
     truncates: whether the sampler truncates by itself.
     """
-    if metric.output is not None:
-        detectors[metric.detector].check(metric.output, generator.img_channels, generator.img_resolution)
-    if metric.needs_real and real is None:
-        raise ValueError(f"{metric.name} compares with real images: give the data set, --data=FILE")
-    if not metric.storage and (psi != 1 or truncates):
-        raise ValueError(f"{metric.name} is defined without truncation; compute it with truncation psi 1")
+    metric.check_truncation(psi, truncates)
     if metric.kind == "ppl" and not generator.has_styles:
         raise ValueError(f"{metric.name}: path lengths are defined for networks with styles, not {generator.family}")
     if metric.kind.startswith("eq") and generator.input_transform is None:
         raise ValueError(f"{metric.name}: this network takes no image transforms; the metric is for StyleGAN3")
+
+
+def check(metric, generator, real, detectors, psi, truncates=False):
+    """Raise ValueError when a metric cannot be computed, as far as that is known without computing."""
+    check_network(metric, generator, psi, truncates)
+    if metric.output is not None:
+        detectors[metric.detector].check(metric.output, generator.img_channels, generator.img_resolution)
+    if metric.needs_real and real is None:
+        raise ValueError(f"{metric.name} compares with real images: give the data set, --data=FILE")
     if metric.of_features is None:
         return
     count = real.size(request_of(metric, metric.detector, False)) if metric.needs_real else None
@@ -198,8 +203,12 @@ def noise_key(seed, batch):
 
 
 @no_grad
-def path_length(metric, generator, sampler, real, detectors, seed, progress):
-    """The perceptual path length between pairs of latents of the sampler."""
+def path_length(metric, generator, sampler, real, detectors, seed, progress, *, psi=1, cutoff=None):
+    """Figures of the perceptual path length between pairs of latents of the sampler: its trimmed mean.
+
+    The `quantiles` of all paths stand in `about`, and all of their `distances` [n], float32, in `details`. psi, cutoff:
+    truncation of a metric that allows it.
+    """
     settings = dict(PATH_METRICS[metric.setting])
     full = settings.pop("sampling") == "full"
     detector = detectors[metric.detector]
@@ -213,10 +222,13 @@ def path_length(metric, generator, sampler, real, detectors, seed, progress):
     def distances(first, last):
         rows = (x[first:last].to(device) for x in (z0, z1, t, c))
         lpips = lambda images: detector(images, LPIPS)  # noqa: E731
-        return path_distances(generator, lpips, *rows, **settings, noise_seed=noise_key(seed, first)).cpu().numpy()
+        settled = dict(settings, psi=psi, cutoff=cutoff, noise_seed=noise_key(seed, first))
+        return path_distances(generator, lpips, *rows, **settled).cpu().numpy()
 
-    found = in_order(distances, n, PATH_BATCH, progress, "paths")
-    return trimmed_mean(np.concatenate(found))
+    found = np.concatenate(in_order(distances, n, PATH_BATCH, progress, "paths"))
+    return Figures(
+        {metric.name: trimmed_mean(found)}, details=dict(distances=found), about=dict(quantiles=quantiles(found))
+    )
 
 
 @no_grad

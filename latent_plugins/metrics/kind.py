@@ -6,7 +6,7 @@ import re
 
 from dnnlib_compat.detectors import FEATURES, LPIPS, PROBABILITIES
 
-__all__ = ["FEATURES", "HALF_TABLE", "LPIPS", "MOMENTS", "PROBABILITIES", "TABLE", "Kind"]
+__all__ = ["FEATURES", "Figures", "HALF_TABLE", "LPIPS", "MOMENTS", "PROBABILITIES", "TABLE", "Kind"]
 
 # How features are kept: their moments, all of them as float32, or as float16.
 MOMENTS, TABLE, HALF_TABLE = "moments", "table", "half"
@@ -15,6 +15,18 @@ MOMENTS, TABLE, HALF_TABLE = "moments", "table", "half"
 COUNT = r"(?P<count>\d+)(?P<thousand>k?)"
 NEIGHBOURS = r"(?P<count>\d+)(?:k(?P<k>\d+))?"
 FULL = r"(?P<full>_full)?"
+
+
+class Figures(dict):
+    """{official key: figure}, with what a number cannot hold.
+
+    details: {name: array}, such as a curve, for a file beside the result line; about: {name: what JSON can hold} for
+    the line itself, beside its results.
+    """
+
+    def __init__(self, figures, *, details=None, about=None):
+        super().__init__(figures)
+        self.details, self.about = details or {}, about or {}
 
 
 class Kind:
@@ -53,7 +65,7 @@ class Kind:
 
     @classmethod
     def figures(cls, metric, real, generated, *, seed, progress):
-        """{official key: figure} of a Metric.
+        """{official key: figure} of a Metric, a dict or Figures.
 
         real, generated: accumulators of the features (`latent_plugins.metrics.accumulators`): of MOMENTS with
         `mean_cov(ddof)`, of tables with `features()`, [N, F]; real is None where none are needed. seed: of random

@@ -13,6 +13,15 @@ LEVEL = 0.95  # of intervals where nobody says
 DRAWN = ("distinct", "law_log_volume", "drawn_log_volume", "effective_rho")  # of a draw's report, in every line
 
 
+QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+
+
+def quantiles(values):
+    """{name: number} of the QUANTILES of numbers [N], linear between the nearest two of them."""
+    found = np.quantile(np.asarray(values, dtype=np.float64), list(QUANTILES.values()))
+    return dict(zip(QUANTILES, found.tolist()))
+
+
 def format_time(seconds):
     """`9s`, `2m 05s`, `1h 02m 05s`, `1d 02h 03m`, as the official commands write durations."""
     s = int(np.rint(seconds))
@@ -60,7 +69,10 @@ def interval_key(level):
 
 
 def summary_line(lines, level=LEVEL):
-    """The record of the repeats of one setting: mean figures, and under `interval_key` the interval of each."""
+    """The record of the repeats of one setting: mean figures, and under `interval_key` the interval of each.
+
+    Quantiles are means of the repeats', too; `details` names the files of all of them.
+    """
     drawn = {key: np.mean([line[key] for line in lines]) for key in ("ess", *DRAWN) if lines[0].get(key) is not None}
     keys = lines[0]["results"]
     summed = {key: mean_and_interval([line["results"][key] for line in lines], level) for key in keys}
@@ -75,5 +87,11 @@ def summary_line(lines, level=LEVEL):
         repeats=len(lines),
         seeds=[each["seed"] for each in lines],
     )
+    if "quantiles" in line:
+        line["quantiles"] = {
+            name: float(np.mean([each["quantiles"][name] for each in lines])) for name in line["quantiles"]
+        }
+    if "details" in line:
+        line["details"] = [each["details"] for each in lines]
     line[interval_key(level)] = {key: interval for key, (_, interval) in summed.items()}
     return line

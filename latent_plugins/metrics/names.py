@@ -8,6 +8,9 @@ the usual neighbour, 3 for `pr`, `pr_exact` and `f1_`, 5 for `dc`: `pr300`, `dc1
 
 `_full` compares with the whole data set, without x-flips; the legacy names without it take as many real images as
 generated ones, from the beginning of the data set.
+
+Path lengths are defined without truncation, and the official names are kept for that: `ppl_wend_trunc` is the same
+with the truncation that is asked for, at psi 1 the same figure.
 """
 
 import dataclasses
@@ -33,12 +36,22 @@ OFFICIAL_DETECTORS = {
 PLAIN_COUNT = 1000
 # Metrics that are no function of features: names, and examples of them.
 OTHERS = {
-    "ppl": rf"(?P<setting>ppl2_wend|ppl_zfull|ppl_wfull|ppl_zend|ppl_wend)(?:_{COUNT})?",
+    "ppl": rf"(?P<setting>ppl2_wend|ppl_zfull|ppl_wfull|ppl_zend|ppl_wend)(?P<truncated>_trunc)?(?:_{COUNT})?",
     "eqt_int": rf"eqt{COUNT}_int",
     "eqt_frac": rf"eqt{COUNT}_frac",
     "eqr": rf"eqr{COUNT}",
 }
-OTHER_EXAMPLES = ["ppl2_wend", "ppl_zfull", "ppl_wfull", "ppl_zend", "ppl_wend", "eqt50k_int", "eqt50k_frac", "eqr50k"]
+OTHER_EXAMPLES = [
+    "ppl2_wend",
+    "ppl_zfull",
+    "ppl_wfull",
+    "ppl_zend",
+    "ppl_wend",
+    "ppl_wend_trunc",
+    "eqt50k_int",
+    "eqt50k_frac",
+    "eqr50k",
+]
 
 
 def examples():
@@ -49,7 +62,7 @@ def examples():
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """A parsed name: `kind` and, where it is computed from features, its class `of_features`; `samples` to generate,
-    neighbour `k`, `full`, path `setting`."""
+    neighbour `k`, `full`, path `setting`, and whether it is of `truncated` paths."""
 
     name: str
     kind: str
@@ -57,6 +70,7 @@ class Metric:
     k: int | None = None
     full: bool = False
     setting: str | None = None
+    truncated: bool = False
     of_features: type | None = None
 
     @property
@@ -83,6 +97,20 @@ class Metric:
         """Whether the metric compares with real images."""
         return self.of_features is not None and self.of_features.needs_real
 
+    def check_truncation(self, psi, truncates=False):
+        """Raise ValueError where the metric is not defined for a truncation psi, or a sampler that truncates itself."""
+        if self.of_features is not None or (psi == 1 and not truncates):
+            return
+        if self.truncated and truncates:
+            raise ValueError(
+                f"{self.name} truncates all paths alike, and this sampler its latents by itself: take the sampler "
+                "prior, and its psi as the truncation"
+            )
+        if not self.truncated:
+            own = self.setting and self.name.replace(self.setting, f"{self.setting}_trunc", 1)
+            other = f", or {own}, which is that of truncated paths" if own else ""
+            raise ValueError(f"{self.name} is defined without truncation; compute it with truncation psi 1{other}")
+
     @property
     def most_real(self):
         """The largest number of real images that are taken, None for all."""
@@ -106,13 +134,16 @@ def parse_metric(name):
             if k == 0:
                 usual = of_features.examples()[-1].replace("50k", "5k", 1)
                 raise ValueError(f"{name}: the neighbour is counted from 1, as in {usual}")
-            return Metric(name, kind, samples, k, bool(found.get("full")), found.get("setting"), of_features)
+            about = dict(full=bool(found.get("full")), truncated=bool(found.get("truncated")))
+            return Metric(name, kind, samples, k, setting=found.get("setting"), of_features=of_features, **about)
     number = re.search(r"\d+k?", name)
     usual = examples()
     known = [example.replace("50k", number[0], 1) if number else example for example in usual] + usual
     longer = [example for example in known if example.startswith(name.lower()) and name]
-    close = longer or difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)
-    raise ValueError(f"unknown metric {quoted(name)}; did you mean {close[0]}? Kinds of metrics: {', '.join(usual)}")
+    near = (
+        longer[0] if longer else max(known, key=lambda each: difflib.SequenceMatcher(None, each, name.lower()).ratio())
+    )
+    raise ValueError(f"unknown metric {quoted(name)}; did you mean {near}? Kinds of metrics: {', '.join(usual)}")
 
 
 def number_of_images(found):

@@ -64,13 +64,17 @@ def slerp(a, b, t):
 
 
 @no_grad
-def path_distances(generator, lpips, z0, z1, t, c, *, space, crop, epsilon=1e-4, noise_seed=None):
+def path_distances(
+    generator, lpips, z0, z1, t, c, *, space, crop, epsilon=1e-4, noise_seed=None, psi=1, cutoff=None
+):  # fmt: skip
     """Squared speed of the paths from z0 to z1 [N, z_dim] at t [N], labels c [N, c_dim]: float32 [N].
 
     It is LPIPS between the images at t and at t + epsilon, over epsilon². lpips: images [N, 3, H, W] in [0, 255] →
     [N, D], vectors whose squared distances are LPIPS. space: `w`, straight lines between styles, or `z`, great circles
     between latents (of generators that normalise them). crop: keep the part of the image where FFHQ has its faces.
-    noise_seed: draw the noise buffers, the same for all images of this call, anew (`fresh_noise`).
+    noise_seed: draw the noise buffers, the same for all images of this call, anew (`fresh_noise`). psi, cutoff:
+    truncation of the styles, of the ends of a line in W and of every point of a circle in Z; the official metrics have
+    none, and t and epsilon are measured along the path before it.
 
     float32 only just resolves the official epsilon: rounding noise of about a percent in a distance is usual, in both
     directions. Raises ValueError for an unknown space.
@@ -78,12 +82,13 @@ def path_distances(generator, lpips, z0, z1, t, c, *, space, crop, epsilon=1e-4,
     if space not in ("w", "z"):
         raise ValueError(f"space must be w or z, not {space!r}")
     t, c = t.to(z0.dtype).unsqueeze(1), torch.cat([c, c])
+    truncation = {} if psi == 1 else dict(truncation_psi=psi, truncation_cutoff=cutoff)
     with full_precision(z0.device), fresh_noise(generator, noise_seed):
         if space == "w":
-            w0, w1 = generator.mapping(torch.cat([z0, z1]), c).chunk(2)
+            w0, w1 = generator.mapping(torch.cat([z0, z1]), c, **truncation).chunk(2)
             ws = torch.cat([torch.lerp(w0, w1, s.unsqueeze(2)) for s in (t, t + epsilon)])
         else:
-            ws = generator.mapping(torch.cat([slerp(z0, z1, s) for s in (t, t + epsilon)]), c)
+            ws = generator.mapping(torch.cat([slerp(z0, z1, s) for s in (t, t + epsilon)]), c, **truncation)
         images = generator.synthesis(ws, noise_mode="const")
         before, after = lpips(lpips_input(images, generator.img_resolution, crop)).chunk(2)
     return ((before - after).square().sum(dim=1) / epsilon**2).to(torch.float32)

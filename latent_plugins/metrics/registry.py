@@ -12,12 +12,13 @@ from latent_plugins.metrics.inception_score import InceptionScore
 from latent_plugins.metrics.kid import Kid
 from latent_plugins.metrics.kind import Kind
 from latent_plugins.metrics.looks import Looks
+from latent_plugins.metrics.prd import PrecisionRecallCurve
 from latent_plugins.metrics.precision_recall import ExactPrecisionRecall, PrecisionRecall
 from latent_plugins.metrics.shares import Shares
 
 ENTRY_POINTS = "latent_plugins.metrics"
 BUILTIN = (Fid, UnbiasedFid, Kid, PrecisionRecall, ExactPrecisionRecall, F1, DensityCoverage, EarthMover)
-BUILTIN += (VGGEarthMover, Hausdorff, InceptionScore, Shares, Looks)
+BUILTIN += (VGGEarthMover, Hausdorff, PrecisionRecallCurve, InceptionScore, Shares, Looks)
 
 
 def available_kinds():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnnlib_compat.pretrained import catalogue
 from latent_plugins import distributed
-from latent_plugins.metrics.evaluate import check_all
+from latent_plugins.metrics.details import details_name, write_details
+from latent_plugins.metrics.evaluate import check_all, check_network
 from latent_plugins.metrics.evaluate import evaluate as figures_of
 from latent_plugins.metrics.inputs import open_detectors, open_real, recorded_data, space_detector
+from latent_plugins.metrics.kind import Figures
 from latent_plugins.metrics.lines import DRAWN, LEVEL, result_line, summary_line
 from latent_plugins.metrics.names import parse_metrics
 from latent_plugins.pictures.files import save_png
@@ -72,14 +75,17 @@ def evaluate(
     source = getattr(generator, "source", None)
     entry = catalogue().get(source, {})
     metrics, batch = parse_metrics(metrics), batch or default_batch(generator)
+    psi = 1.0 if sampler.truncates else psi
+    for metric in metrics:
+        check_network(metric, generator, psi, sampler.truncates)
     reading = dict(batch=batch, workers=workers, cache=cache, progress=watch.counts)
     real = open_real(metrics, generator, data, entry, **reading)
     trust = dict(device=next(generator.parameters()).device, allow_code=False)
     opened = open_detectors(metrics, detectors, lpips_heads, entry, **trust)
     found = {}
     for _, figures, _ in figures_of(
-        metrics, generator, sampler, real, opened, seed=seed, psi=1.0 if sampler.truncates else psi, cutoff=cutoff,
-        noise_mode=noise_mode, batch=batch, mirror=mirror, allow_singular=allow_singular, progress=watch.counts,
+        metrics, generator, sampler, real, opened, seed=seed, psi=psi, cutoff=cutoff, noise_mode=noise_mode,
+        batch=batch, mirror=mirror, allow_singular=allow_singular, progress=watch.counts,
     ):  # fmt: skip
         found |= figures
     return found
@@ -119,6 +125,10 @@ class Run:
         self.outdir, self.save_images, self.seeds = outdir, save_images, range(seed, seed + repeats)
         self.fresh_atlas, (_, self.sampler_class) = fresh_atlas, filters_and_base(sampler_name)
         self.generator, self.source, self.entry = generator, source, entry
+        truncates = self.sampler_class.truncates
+        psis = list(dict.fromkeys(1.0 if truncates else point.psi for point in points))
+        for metric, psi in itertools.product(metrics, psis):
+            check_network(metric, generator, psi, truncates)
         batch = batch or default_batch(generator)
         recorded = {} if data else recorded_data(source, entry)
         reading = dict(batch=batch, workers=workers, cache=cache, progress=watch.counts)
@@ -133,8 +143,8 @@ class Run:
         self.options = options = dict(options, detector=space_detector(options.get("space"), detectors))
         for point in points:
             generator.check_psi(point.psi)
-        truncates, rules = self.sampler_class.truncates, dict(mirror=mirror, allow_singular=allow_singular)
-        for psi in dict.fromkeys(1.0 if truncates else point.psi for point in points):
+        rules = dict(mirror=mirror, allow_singular=allow_singular)
+        for psi in psis:
             check_all(metrics, generator, self.real, self.detectors, psi=psi, truncates=truncates, **rules)
         if cutoff is not None and not generator.has_styles:
             raise ValueError(f"a {generator.family} network has no layers of styles; leave out --trunc-cutoff")
@@ -174,11 +184,23 @@ class Run:
                     extra["repeat"] = repeat
                     if Needs.CANDIDATES in self.sampler_class.needs and not self.fresh_atlas:
                         extra["interval_leaves_out"] = SHARED_ATLAS
+                extra |= self.beside(metric, figures)
                 line = result_line(metric.name, figures, seconds, distributed.world(), self.source, self.outdir, extra)
                 finished[metric.name].append(line)
                 yield line
         if len(self.seeds) > 1:
             yield from (summary_line(lines, self.confidence) for lines in finished.values())
+
+    def beside(self, metric, figures):
+        """What a line has beside its results; details are written to the folder, if there is one, before the line."""
+        if not isinstance(figures, Figures):
+            return {}
+        found = dict(figures.about)
+        if figures.details and self.outdir is not None:
+            found["details"] = details_name(metric.name, figures.details)
+            if distributed.rank() == 0:
+                write_details(self.outdir, metric.name, figures.details)
+        return found
 
     def sampler(self, point, atlas_seed=0):
         """(sampler, what describes it) of a Point. atlas_seed: of an atlas that is built for it."""
