@@ -55,16 +55,17 @@ def beside_config(path):
     raise NetworkFileError(f"{path}: there is no {WEIGHTS} beside it, nor a {SAFE_WEIGHTS}, which holds the weights")
 
 
-def read(path):
+def read(path, config=None):
     """The generator in a torch.save file, told by the names of its tensors.
 
+    config: the settings of a network whose weights do not tell them, by default the `config.json` beside the file.
     Raises NetworkFileError for what holds none of the known ones, and says what it holds.
     """
     try:
         content = read_checkpoint(path)
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{error}; {WHOLE_MODULE}") from None
-    family, kwargs, state = convert(*state_of(content, path), path)
+    family, kwargs, state = convert(*state_of(content, path), path, config)
     return assemble(family, kwargs, state, path)
 
 
@@ -84,10 +85,10 @@ def read_converted(path):
     return assemble(family, kwargs, state, path)
 
 
-def convert(tensors, arguments, path):
+def convert(tensors, arguments, path, config=None):
     """(family's class, keyword arguments, state dict) of a checkpoint's tensors and training arguments (or None)."""
     if is_biggan_hf(tensors):
-        return convert_biggan_hf(tensors, read_config(path), path)
+        return convert_biggan_hf(tensors, read_config(path, config), path)
     if is_nvae(tensors):
         if arguments is None:
             raise NetworkFileError(f"{path}: an NVAE without 'args', which tell its architecture; take checkpoint.pt")
@@ -153,9 +154,9 @@ def state_of(content, path):
     return tensors, content.get("args") if state is not content else None
 
 
-def read_config(path):
-    """The `config.json` beside the weights."""
-    beside = Path(path).with_name(CONFIG)
+def read_config(path, beside=None):
+    """The settings of the weights `path`: in the file `beside`, by default their `config.json`."""
+    beside = Path(beside or Path(path).with_name(CONFIG))
     try:
         check_regular(beside)
         with open(beside, "rb") as file:

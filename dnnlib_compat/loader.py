@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dnnlib_compat import formats
 from dnnlib_compat.errors import NetworkFileError, quoted, reading
-from dnnlib_compat.pretrained import catalogue, locate, resolve
+from dnnlib_compat.pretrained import catalogue, locate, locate_config, resolve
 from dnnlib_compat.python_files import check_there, network_of_python, python_source
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def load_network(
         return ready(network, source, device)
     from dnnlib_compat.networks.interface import Generator
 
-    path = network_file(source)
+    path, config = network_file(source), locate_config(source)
     with reading(path):
-        network = read_network(path, key, allow_code)
+        network = read_network(path, key, allow_code, config)
         if isinstance(network, Generator) == (key == "D"):
             raise NetworkFileError(
                 f"{path}: a {network.family}, not what key {quoted(key)} asks for; discriminators have 'D'"
@@ -65,8 +65,8 @@ def ready(network, source, device):
     return network.eval().requires_grad_(False).to(device)
 
 
-def read_network(path, key, allow_code):
-    """The network in a file, on the CPU; the arguments of `load_network`."""
+def read_network(path, key, allow_code, config=None):
+    """The network in a file, on the CPU; the arguments of `load_network`. config: see `checkpoint_networks.read`."""
     from dnnlib_compat import checkpoint_networks
     from dnnlib_compat.plain_files import read_npz, read_safetensors
     from dnnlib_compat.unpickle import read_pickle
@@ -77,7 +77,7 @@ def read_network(path, key, allow_code):
     if kind == "safetensors":
         return checkpoint_networks.read_converted(path) or read_safetensors(path)
     if kind == "checkpoint":
-        return checkpoint_networks.read(path)
+        return checkpoint_networks.read(path, config)
     if not allow_code:
         return from_pickle(read_pickle(path), key, path)
     content = tf_content(path)

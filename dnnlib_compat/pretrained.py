@@ -115,6 +115,15 @@ def _installed(name, file):
     )
 
 
+def locate_config(source):
+    """The local path of the settings that the catalogue names beside a network's weights (`config`), or None.
+
+    Raises what `dnnlib_compat.download.open_url` raises.
+    """
+    entry = catalogue().get(source) if isinstance(source, str) else None
+    return open_url(_expanded(entry["config"])) if entry and "config" in entry else None
+
+
 def locate(source, entries=None, progress=True):
     """Return the local path of the network's file that `source` stands for, downloaded if need be.
 

@@ -6,16 +6,21 @@ import re
 import shutil
 
 import pytest
+import torch
+from helpers.biggan_tensors import VARIANTS, noisy, official_shapes_hf
 
 from dnnlib_compat import pretrained
 from dnnlib_compat.companions import KINDS
 from dnnlib_compat.detectors import IMAGE_STATISTICS
-from dnnlib_compat.pretrained import catalogue, default_name, detectors, locate, resolve
+from dnnlib_compat.errors import NetworkFileError
+from dnnlib_compat.loader import load_network
+from dnnlib_compat.pretrained import catalogue, default_name, detectors, locate, locate_config, resolve
 from latent_plugins.metrics.names import OFFICIAL_DETECTORS
 
 KEYS = {"url", "family", "dataset", "resolution", "licence", "recommended"}
 ENTRIES = catalogue()
 PUBLISHED = {name: entry for name, entry in ENTRIES.items() if "://" in entry["url"]}
+BIGGAN = {name: entry for name, entry in PUBLISHED.items() if entry["family"] == "biggan-deep-hf"}
 
 
 @pytest.fixture
@@ -34,16 +39,17 @@ def package(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ENTRIES)
 def test_entry_is_complete(name):
     entry = ENTRIES[name]
-    assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default", "detector", "statistics", *KINDS}
+    assert KEYS <= set(entry) <= KEYS | {"sha256", "file_format", "default", "detector", "statistics", "config", *KINDS}
     assert entry.get("detector") in (None, *detectors())
     assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name)
-    assert entry["family"] in ("stylegan2", "stylegan3", "dcgan") and entry["dataset"] and entry["licence"]
+    assert entry["family"] in ("stylegan2", "stylegan3", "dcgan", "biggan-deep-hf")
+    assert entry["dataset"] and entry["licence"]
     assert entry["resolution"] in (32, 64, 256, 512, 1024)
     if "sha256" in entry:
         assert re.fullmatch(r"[0-9a-f]{64}", entry["sha256"])
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name not in BIGGAN])
 def test_published_entry_agrees_with_its_file_name(name):
     entry = PUBLISHED[name]
     assert entry["file_format"] in ("nvidia-pytorch-pickle", "nvidia-tensorflow-pickle") and entry["url"].endswith(
@@ -57,6 +63,20 @@ def test_published_entry_agrees_with_its_file_name(name):
     tail = re.search(r"-(\d+)$", name)
     if tail:
         assert entry["resolution"] == int(tail[1])
+
+
+@pytest.mark.parametrize("resolution", [256, 512])
+def test_biggan_deep_is_two_files_of_the_conversion_to_pytorch(resolution):
+    """As `PRETRAINED_MODEL_ARCHIVE_MAP` and `PRETRAINED_CONFIG_ARCHIVE_MAP` of pytorch-pretrained-BigGAN name them."""
+    entry = BIGGAN[f"biggan-deep-{resolution}"]
+    folder = "https://s3.amazonaws.com/models.huggingface.co/biggan"
+    assert entry["url"] == f"{folder}/biggan-deep-{resolution}-pytorch_model.bin"
+    assert entry["config"] == f"{folder}/biggan-deep-{resolution}-config.json"
+    assert (entry["resolution"], entry["file_format"]) == (resolution, "pytorch-pretrained-biggan")
+    assert (
+        f"deepmind/biggan-deep-{resolution}" in entry["licence"] and "none stated for the weights" in entry["licence"]
+    )
+    assert len(BIGGAN) == 2 and not any("config" in other for other in ENTRIES.values() if other not in BIGGAN.values())
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -81,6 +101,7 @@ def test_detector_entry_is_complete(name):
 
 def test_addresses_are_https_and_unique():
     addresses = [entry["url"] for entry in [*PUBLISHED.values(), *detectors().values()]]
+    addresses += [entry["config"] for entry in BIGGAN.values()]
     addresses = [address for address in addresses if not address.startswith("embedded:")]
     assert len(set(addresses)) == len(addresses) >= 30
     assert all(address.startswith("https://") for address in addresses)
@@ -97,6 +118,7 @@ TABLE_2 = {
     "stylegan2-ffhq-1024": {"inception": 0.01, "pixel": 0.01},
     "stylegan3-t-ffhq-1024": {"vgg": -0.01},
     "stylegan3-t-afhqv2-512": {"vgg": -0.001},
+    "biggan-deep-256": {"pixel": 0.0065},
     "stylegan2-lsunchurch-256": {"pixel": -0.001, "vgg": 0.001},
     "stylegan2-lsuncat-256": {"style": -0.1, "pixel": 0.01},
     "stylegan2-lsuncar-512": {"style": 0.01, "pixel": 0.01, "vgg": -0.001},
@@ -160,6 +182,30 @@ def test_checksum_of_an_entry_is_checked(package):
     (package / "embedded" / "net.npz").write_bytes(b"other")
     with pytest.raises(OSError, match=entry["sha256"]):
         locate("net")
+
+
+def test_weights_and_settings_may_have_an_address_each(package, tmp_path):
+    config = VARIANTS["hf-no-attention"]
+    weights, settings = tmp_path / "small-pytorch_model.bin", tmp_path / "small-config.json"
+    torch.save(noisy(official_shapes_hf(**config)), weights)
+    settings.write_text(json.dumps(config))
+    entry = {"url": weights.as_uri(), "config": settings.as_uri(), "family": "biggan-deep-hf"}
+    (package / "pretrained.json").write_text(json.dumps({"net": entry}))
+    (tmp_path / "folder").mkdir()
+    shutil.copy(weights, tmp_path / "folder" / "pytorch_model.bin")
+    shutil.copy(settings, tmp_path / "folder" / "config.json")
+    named, beside = load_network("net"), load_network(tmp_path / "folder")
+    assert (named.family, named.source) == ("biggan-deep-hf", "net") and named.init_kwargs == beside.init_kwargs
+    assert all(torch.equal(tensor, beside.state_dict()[name]) for name, tensor in named.state_dict().items())
+    assert (locate_config("net"), locate_config("other"), locate_config(weights)) == (settings, None, None)
+    with pytest.raises(NetworkFileError, match="small-pytorch_model.bin: there is no config.json beside it"):
+        load_network(weights)
+    settings.write_text("{")
+    with pytest.raises(NetworkFileError, match="small-config.json: not readable as JSON"):
+        load_network("net")
+    settings.unlink()
+    with pytest.raises(FileNotFoundError, match="small-config.json: no such file"):
+        load_network("net")
 
 
 def test_embedded_file_lies_in_the_package(package):

@@ -45,7 +45,7 @@ POLARITY = [
     ("section 4", "style, pixel, VGG and Inception space", YES, "latent_plugins/spaces.py", "tests/test_feature_spaces.py::test_a_chain_rule_closed_form", ""),
     ("Figs. 1, 3, 8", "Pareto fronts of ψ and ρ", YES, "cli/sweep.py", "tests/test_sweep.py::test_the_pareto_front_is_what_nobody_beats", "pixel atlases are made anew for each ψ, which changes their volumes"),
     ("section 4", "class by class", YES, "latent_plugins/samplers/polarity.py", "tests/test_samplers.py::test_classes_are_weighted_one_by_one", ""),
-    ("Table 2", "ρ and space of each network", PART, "pretrained.json", "tests/test_pretrained.py::test_rho_follows_the_table", "all but BigGAN-deep (pixel 0.0065), whose official weights are TensorFlow Hub's and have no entry"),
+    ("Table 2", "ρ and space of each network", YES, "pretrained.json", "tests/test_pretrained.py::test_rho_follows_the_table", "BigGAN-deep's weights are those of its conversion to PyTorch"),
     ("Table 1", "beside SIR, DOT and latentRS on churches", PART, "latent_plugins/metrics/run.py", "tests/test_calc_metrics.py", "samplers and metrics are there; the measurement takes a GPU"),
     ("Fig. 5", "modes, ρ ≪ 0", YES, "cli/modes.py", "tests/test_modes.py", ""),
     ("Fig. 6", "distances of 1,000 samples to the 3 nearest training images", YES, "latent_plugins/metrics/nearest.py", "tests/test_modes.py::test_distances_of_polarities_to_the_three_nearest", "modes --data=… --rho=-5,1"),
@@ -53,7 +53,7 @@ POLARITY = [
     ("appendix C.5", "path lengths under truncation", YES, "latent_plugins/metrics/path_length.py", "tests/test_path_lengths.py::test_truncated_paths_are_those_between_truncated_styles", "sweep --metrics=ppl_wend_trunc --trunc=…: a name of its own, since the official metric is defined without truncation"),
     ("section 5", "interpolation along likely paths", NO, "", "", "not built"),
     ("section 4", "at most 100,000 real images", DIFFERS, "latent_plugins/metrics/precision_recall.py", "tests/test_metric_names.py::test_official_meaning", "200,000, the official metric's"),
-    ("section 4", "the evaluator of guided diffusion for BigGAN-deep", NO, "", "", "official Inception alone"),
+    ("section 4", "the evaluator of guided diffusion for BigGAN-deep", NO, "", "", "official Inception alone; the network is biggan-deep-256"),
     ("Fig. 11", "examples in the plane", PART, "tests/test_theory.py", "tests/test_theory.py::test_extreme_polarity_sits_in_the_extreme_region", "as tests of the law"),
 ]
 

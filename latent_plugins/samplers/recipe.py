@@ -289,16 +289,14 @@ class Recipe:
         return critic, file
 
     def _check_scores(self, path, loss, own=False):
-        """Warn where a critic's scores are taken as log density ratios and its loss gave them no such scale.
+        """Warn where scores are taken as log density ratios and the critic's loss gave them no such scale.
 
-        own: whether it came with the network.
-        """
+        own: whether the critic came with the network."""
         if self.sampler_class.takes_ratios and loss not in (RATIO_LOSS, None):
             text = f"{self.name} takes a critic's scores as log density ratios, but those of {path} come from "
             text += f"the loss {loss}, which gives them no scale: the draws are not what {self.name} stands for. Train "
-            text += "one with train_critic" + (
-                " for --weights" if own else ", or leave --weights out where a discriminator comes with the network"
-            )
+            text += "one with train_critic"
+            text += "" if own else ", or leave --weights out where a discriminator comes with the network"
             warnings.warn(text, stacklevel=2)
 
 
