@@ -34,7 +34,7 @@ def open_run(metrics, points, *, network, device, allow_code, sampler_name, no_c
 
 # Options that are a run's own; the others are those of the sampler.
 RUN = {"data", "mirror", "detectors", "lpips_heads", "batch", "workers", "seed", "repeats", "noise_mode", "cutoff"}
-RUN |= {"allow_singular", "save_images", "fresh_atlas", "confidence"}
+RUN |= {"allow_singular", "save_images", "fresh_atlas", "fresh_real", "confidence"}
 
 
 def plan(names, options, rho, psis, mixes, axes=None):
@@ -46,6 +46,8 @@ def plan(names, options, rho, psis, mixes, axes=None):
     sampler_class = check_sampler(options["sampler_name"], rhos=rho or [], **sampler_part(options))
     if options["fresh_atlas"] and not (Needs.CANDIDATES in sampler_class.needs and options["repeats"] > 1):
         raise click.ClickException("--fresh-atlas is for --repeats of a sampler with an atlas; leave it out")
+    if options["fresh_real"] and not any(metric.needs_real and not metric.full for metric in metrics):
+        raise click.ClickException("--fresh-real is for metrics of as many real images as generated ones, like emd1024")
     if options["confidence"] != LEVEL and options["repeats"] == 1:
         raise click.ClickException("--confidence is of the intervals of --repeats; leave it out")
     if options["fresh_atlas"] and options["atlas_path"] is not None:

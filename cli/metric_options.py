@@ -66,6 +66,12 @@ evaluation_options = apply_options(
             help="Of --repeats: an atlas for each, seeded by its seed, so that the interval leaves nothing out.",
         ),
         click.option(
+            "--fresh-real",
+            is_flag=True,
+            help="Metrics of as many real images as generated ones choose them at random, others for each seed; "
+            "without it they are the first ones.",
+        ),
+        click.option(
             "--detector",
             "detectors",
             multiple=True,

@@ -48,6 +48,7 @@ class Stream(enum.IntEnum):
     CLASSES = 28  # seeds of the classes of a bulk draw
     BASELINE = 29  # latents of other laws than the generator's
     CLUSTERS = 30  # starts of k-means; substream: run
+    REAL_IMAGES = 31  # a random choice of the real images
 
 
 def philox(seed, stream, substream=0, block=0):

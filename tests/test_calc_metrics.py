@@ -14,6 +14,7 @@ from helpers.image_zips import random_images, write_zip
 from helpers.small_networks import small_stylegan3
 
 from cli.calc_metrics import main as calc_metrics
+from dnnlib_compat.datasets import ImageDataset
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.download import cache_folder
 from dnnlib_compat.loader import load_network
@@ -22,10 +23,11 @@ from latent_plugins.metrics import generated, kid
 from latent_plugins.metrics import inputs as metric_inputs
 from latent_plugins.metrics import real as real_module
 from latent_plugins.metrics.accumulators import Moments, Table
+from latent_plugins.metrics.earth_mover import earth_mover_distance
 from latent_plugins.metrics.evaluate import evaluate
 from latent_plugins.metrics.lines import append_line, format_time, mean_and_interval
 from latent_plugins.metrics.names import parse_metrics
-from latent_plugins.metrics.real import RealImages
+from latent_plugins.metrics.real import RealImages, Request, chosen_images
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.mixture import MixtureSampler
 
@@ -557,3 +559,27 @@ def test_the_earth_mover_s_distance_by_its_detectors(tmp_path, world):
     assert apart[0]["results"]["emd30"] == same[0]["results"]["emd30"] != apart[1]["results"]["emd_vgg30"]
     alone = lines(network, data, f"--detector={other}", "--metrics=emd30")
     assert alone[0]["results"]["emd30"] == apart[1]["results"]["emd_vgg30"]
+
+
+def test_fresh_real_images_in_each_repeat(tmp_path, world):
+    """They are those that the seed chooses, whatever the metric's detector, and no official figure changes."""
+    network, data, detector = world
+    generator, dataset = load_network(tmp_path / "net.npz"), ImageDataset(tmp_path / "real.zip")
+    plain = lines(*world, "--metrics=emd30,fid50_full", "--noise-mode=const")
+    found = lines(*world, "--metrics=emd30,fid50_full", "--fresh-real", "--repeats=2", "--noise-mode=const")
+    emd = [line for line in found if line["metric"] == "emd30" and "repeat" in line]
+    assert [line["real_images"] for line in emd] == ["chosen by the seed"] * 2
+    full = next(line for line in found if line["metric"] == "fid50_full")
+    assert full["results"] == plain[1]["results"] and "real_images" not in full
+    opened = load_detector(tmp_path / "small.pt", allow_code=True)
+    for seed, line in enumerate(emd):
+        order = chosen_images(Request("", "", "", 30, False, seed), len(dataset), 30)
+        assert len(set(order)) == 30 and order.tolist() != list(range(30))
+        z = generator.sample_prior(30, torch.Generator().manual_seed(seed))
+        real = opened(torch.from_numpy(np.stack([dataset.image(int(i)) for i in order]))).detach().numpy()
+        images = (generator(z, torch.zeros(30, 0)) * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+        generated = opened(images).detach().numpy()
+        assert line["results"]["emd30"] == pytest.approx(earth_mover_distance(real, generated), rel=1e-4)
+    assert emd[0]["results"] != plain[0]["results"] and emd[0]["results"] != emd[1]["results"]
+    output = run(*world, "--metrics=fid50_full", "--fresh-real", fails=True)
+    assert "--fresh-real is for metrics of as many real images as generated ones" in output

@@ -26,13 +26,15 @@ NOISE_OF_PATHS = 1  # substream of the noise inputs, beside those of images
 def evaluate(
     metrics, generator, sampler, real, detectors, *,
     seed=0, psi=1, cutoff=None, noise_mode="random", batch=64, mirror=False, allow_singular=False, progress=unwatched,
+    fresh_real=False,
     on_images=None, on_latents=None,
 ):  # fmt: skip
     """Yield (Metric, {official key: figure}, seconds) for every one of `metrics`, cheapest first; some are Figures.
 
     real: RealImages or ReferenceStatistics, None where no metric needs real images or labels. detectors: {official
     detector name: Detector}. All metrics of a kind see the same generated images: the first n of one draw from
-    `sampler`, which depends on `seed` alone. mirror: x-flips of the real images for the legacy metrics. noise_mode and
+    `sampler`, which depends on `seed` alone. mirror: x-flips of the real images for the legacy metrics, fresh_real: a
+    random choice of them by `seed`, not the first ones. noise_mode and
     the rest as the official code has them. progress(rounds, total, label) wraps long loops; on_images(first row,
     images uint8 [n, C, H, W]) sees this process's images, on_latents(Latents) every draw before its figures. With
     several processes all of them call this, and all get the figures.
@@ -47,6 +49,7 @@ def evaluate(
     if on_features:
         figures = feature_figures(
             on_features, generator, sampler, real, detectors, seed=seed, mirror=mirror, progress=progress,
+            choice=seed if fresh_real else None,
             on_images=on_images, batch=batch,
             rendering=dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, seed=seed),
         )  # fmt: skip
@@ -112,14 +115,14 @@ def check(metric, generator, real, detectors, psi, truncates=False):
 
 
 def feature_figures(
-    metrics, generator, sampler, real, detectors, *, seed, mirror, progress, on_images, batch, rendering
+    metrics, generator, sampler, real, detectors, *, seed, mirror, choice, progress, on_images, batch, rendering
 ):
     """The metrics that are functions of features, as `evaluate` yields them."""
     start = time.time()
     # The same file may serve several official names: its features are computed once.
     by_digest = {detectors[metric.detector].digest: detectors[metric.detector] for metric in metrics}
     digest = {metric: detectors[metric.detector].digest for metric in metrics}
-    requests = {metric: request_of(metric, digest[metric], mirror) for metric in metrics if metric.needs_real}
+    requests = {metric: request_of(metric, digest[metric], mirror, choice) for metric in metrics if metric.needs_real}
     statistics = real.statistics(list(requests.values()), by_digest) if requests else {}
 
     kept, accumulators = {}, {}

@@ -32,18 +32,28 @@ MAX_TEXT = 1000  # characters of a name in a file of statistics
 @dataclasses.dataclass(frozen=True)
 class Request:
     """Features that a metric needs of real images: detector name, its output, how they are kept, the most images
-    (None: all), and whether x-flips count."""
+    (None: all), whether x-flips count, and the seed of a random choice of them (None: the first ones)."""
 
     detector: str
     output: str
     storage: str
     most: int | None
     mirror: bool
+    choice: int | None = None
 
 
-def request_of(metric, detector, mirror):
-    """The Request of a Metric: the official variants `_full` leave x-flips out."""
-    return Request(detector, metric.output, metric.storage, metric.most_real, mirror and not metric.full)
+def request_of(metric, detector, mirror, choice=None):
+    """The Request of a Metric: the official variants `_full` leave x-flips out, and choose nothing."""
+    about = (mirror and not metric.full, None if metric.full else choice)
+    return Request(detector, metric.output, metric.storage, metric.most_real, *about)
+
+
+def chosen_images(request, images, size):
+    """The indices of the `size` images that a Request takes of so many, in the order in which they count."""
+    if request.choice is None:
+        return np.arange(size)
+    u = uniforms(np.arange(images), 1, seed=request.choice, stream=Stream.REAL_IMAGES)[:, 0]
+    return np.argsort(u, kind="stable")[:size]
 
 
 class RealImages:
@@ -96,13 +106,13 @@ class RealImages:
                     self._known[request] = found  # in the process that computes the figures
                 else:
                     missing.append(request)
-        for mirror in (False, True):
-            self.compute([request for request in missing if request.mirror == mirror], detectors, mirror)
+        for way in dict.fromkeys((request.mirror, request.choice) for request in missing):
+            together = [request for request in missing if (request.mirror, request.choice) == way]
+            self.compute(together, detectors, way[0])
         return {request: self._known[request] for request in requests}
 
     def compute(self, requests, detectors, mirror):
-        if not requests:
-            return
+        """Features of Requests of the same images, of which some may take fewer."""
         dataset = self.mirrored if mirror else self.plain
         total = max(self.size(request) for request in requests)
         accumulators = {}
@@ -113,13 +123,14 @@ class RealImages:
             accumulators.setdefault((request.detector, request.output), []).append(self._known[request])
         device = next(iter(detectors.values())).device
         shares = share(total, self.batch)
-        indices = [i for first, last in shares for i in range(first, last)]
+        order = chosen_images(requests[0], len(dataset), total)
+        indices = [order[i] for first, last in shares for i in range(first, last)]
         images = (x.to(device) for x in dataset.batches(indices, batch=self.batch, workers=self.workers))
         with torch.no_grad():
             for _ in self.progress(collect(images, detectors, accumulators), total, "real images"):
                 pass
         for request in requests:
-            if self.cache and distributed.rank() == 0:
+            if self.cache and request.choice is None and distributed.rank() == 0:
                 self._keep(request, detectors)
 
     def _keep(self, request, detectors):
@@ -133,8 +144,10 @@ class RealImages:
             warnings.warn(f"statistics of real images not kept ({where}{error.strerror or error})", stacklevel=3)
 
     def _cached(self, request, detectors):
+        if not self.cache or request.choice is not None:  # a choice is for one run
+            return None
         path = self._cache_file(request, detectors)
-        if not self.cache or not path.exists():
+        if not path.exists():
             return None
         try:
             with open_arrays(path) as file:
@@ -201,7 +214,8 @@ class ReferenceStatistics:
                 )
             if request.mirror:
                 raise ValueError("the shipped reference statistics have no x-flips: give the data set, --data=FILE")
-            rows = self.arrays["rows"][: self.size(request)].astype(np.float32)
+            kept = self.arrays["rows"]
+            rows = kept[chosen_images(request, len(kept), min(self.size(request), len(kept)))].astype(np.float32)
             if request.storage == MOMENTS and self.size(request) == int(self.arrays["count"]):
                 arrays = {key: self.arrays[key] for key in ("total", "products", "count")}
                 found[request] = restore_accumulator(MOMENTS, arrays)

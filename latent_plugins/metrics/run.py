@@ -110,15 +110,16 @@ class Run:
 
     metrics: Metrics; points: all Points that will be asked for; source, entry: the network's file and catalogue entry;
     options: of the Recipe of the sampler. seed, repeats: of the latents, SEED, SEED + 1, …; fresh_atlas: whether each
-    repeat has an atlas of its own; confidence: the level of their intervals. save_images: how many of the first images
-    are written to `outdir`.
+    repeat has an atlas of its own; fresh_real: whether the metrics of as many real images as generated ones choose them
+    at random, by the seed; confidence: the level of their intervals. save_images: how many of the first images are
+    written to `outdir`.
     """
 
     def __init__(
         self, metrics, points, generator, sampler_name, options, *, source, entry, data=None, mirror=None,
         detectors=(), lpips_heads=None, allow_code=False, batch=None, workers=3, cache=True, seed=0, repeats=1,
         noise_mode="random", cutoff=None, allow_singular=False, save_images=None, outdir=None, fresh_atlas=False,
-        confidence=LEVEL, watch=SILENT,
+        fresh_real=False, confidence=LEVEL, watch=SILENT,
     ):  # fmt: skip
         self.metrics, self.points, self.sampler_name, self.watch = metrics, points, sampler_name, watch
         self.confidence = confidence
@@ -138,7 +139,12 @@ class Run:
         self.detectors = open_detectors(metrics, detectors, lpips_heads, entry, **trust)
         mirror = bool(recorded.get("xflip", False)) if mirror is None else mirror
         self.rendering = dict(
-            cutoff=cutoff, noise_mode=noise_mode, batch=batch, mirror=mirror, allow_singular=allow_singular
+            cutoff=cutoff,
+            noise_mode=noise_mode,
+            batch=batch,
+            mirror=mirror,
+            allow_singular=allow_singular,
+            fresh_real=fresh_real,
         )
         self.options = options = dict(options, detector=space_detector(options.get("space"), detectors))
         for point in points:
@@ -180,6 +186,8 @@ class Run:
                     extra["detector"] = self.detectors[metric.detector].name
                 if metric.needs_real:
                     extra["data"] = self.real.name
+                    if self.rendering["fresh_real"] and not metric.full:
+                        extra["real_images"] = "chosen by the seed"
                 if len(self.seeds) > 1:
                     extra["repeat"] = repeat
                     if Needs.CANDIDATES in self.sampler_class.needs and not self.fresh_atlas:
