@@ -46,6 +46,8 @@ class Stream(enum.IntEnum):
     PATHS = 26  # places along paths
     STRIP = 27  # noise of a seed in a polarity strip
     CLASSES = 28  # seeds of the classes of a bulk draw
+    INTERPOLATION = 29  # directions that the search for a path looks in; substream: search
+    STYLES = 30  # latents whose styles tell the law of styles
 
 
 def philox(seed, stream, substream=0, block=0):
