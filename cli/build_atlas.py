@@ -5,11 +5,11 @@ import functools
 import click
 import numpy as np
 
+from cli.atlas_options import atlas_options
 from cli.binding import MethodCommand, check_method_options
 from cli.launch import joined, own_device, relaunch
 from cli.options import (
     IntRanges,
-    atlas_options,
     check_psi,
     cutoff_option,
     detector_option,

@@ -3,12 +3,12 @@
 import click
 import numpy as np
 
+from cli.atlas_options import atlas_options
 from cli.binding import SamplerCommand, given
 from cli.labels import class_number
 from cli.options import (
     IntRanges,
     Vector2,
-    atlas_options,
     check_psi,
     cutoff_option,
     detector_option,

@@ -8,10 +8,11 @@ import click
 import numpy as np
 import torch
 
+from cli.atlas_options import atlas_options
 from cli.binding import MethodCommand, given
 from cli.command_line import command_line
 from cli.labels import class_number
-from cli.options import Numbers, atlas_options, check_psi, network_options, open_network, prepare_folder, reports_errors
+from cli.options import Numbers, check_psi, network_options, open_network, prepare_folder, reports_errors
 from cli.paths import DataSource, DetectorSource, ExistingPath, FilePath
 from cli.picture_options import cell_option
 from cli.polarity_strip import volume_options

@@ -19,11 +19,7 @@ from dnnlib_compat.errors import escaped, what
 from dnnlib_compat.loader import load_network
 from dnnlib_compat.pretrained import catalogue, default_name
 from dnnlib_compat.util import remove_leftovers
-from latent_plugins.atlas.build import MIN_SPEARMAN
-from latent_plugins.priors import WITH_RADIUS
 from latent_plugins.volume.methods import method_names
-from latent_plugins.volume.spectrum.precision import PRECISIONS
-from latent_plugins.volume.spectrum.subspace import Subspace
 from latent_plugins.watching import ArgumentError
 
 CHECKED = ("psi", "psis", "translate", "rhos")  # in words of their own
@@ -135,7 +131,8 @@ def chosen_device(name):
 
 
 def apply_options(options):
-    """One decorator for a list of click options, kept in their order."""
+    """One decorator for several click options, kept in their order."""
+    options = list(options)
 
     def decorate(function):
         for option in reversed(options):
@@ -160,107 +157,6 @@ network_options = apply_options(
         ),
         click.option("--device", type=Device(), help="cpu, cuda or cuda:N.  [default: a GPU if any]"),
         allow_code_option,
-    ]
-)
-
-# What decides the numbers of an atlas, wherever one is built.
-atlas_options = apply_options(
-    [
-        click.option(
-            "--candidates",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Latents whose volume is computed, per class.  [default: 20000 in style, 2000 in pixel spaces]",
-        ),
-        click.option(
-            "--domain",
-            type=click.Choice(["sphere", "gaussian"]),
-            help="Where latents live.  [default: sphere for networks that normalise z]",
-        ),
-        click.option(
-            "--base",
-            type=click.Choice(["prior", *WITH_RADIUS]),
-            default="prior",
-            show_default=True,
-            help="The law of latents that volumes reweight; MaGNET's text has it uniform.",
-        ),
-        click.option(
-            "--radius",
-            type=click.FloatRange(min=0, min_open=True),
-            default=1.0,
-            show_default=True,
-            help="Half side of the cube uniform, radius of the ball, standard deviation of normal.",
-        ),
-        click.option(
-            "--layer", metavar="NAME", help="Detector's layer of a feature space.  [default: the metrics' features]"
-        ),
-        click.option(
-            "--method",
-            type=MethodName(),
-            metavar="NAME",
-            help="Singular values of the whole Jacobian (exact), of a random projection of it (projected), by subspace "
-            "iteration (subspace), along shared directions (shared); or volumes predicted from few products (hybrid) "
-            "or none (amortized).  [default: by cost and accuracy, exact, subspace or shared]",
-        ),
-        click.option(
-            "--projection",
-            type=click.IntRange(min=1),
-            metavar="P",
-            help="Output dimensions that --method=projected keeps.  [default: 256; of NVAE 128]",
-        ),
-        click.option(
-            "--oversample",
-            type=click.IntRange(min=0),
-            default=Subspace.Settings.oversample,
-            show_default=True,
-            metavar="N",
-            help="Spare directions of --method=subspace.",
-        ),
-        click.option(
-            "--iterations",
-            type=click.IntRange(min=0),
-            default=Subspace.Settings.iterations,
-            show_default=True,
-            metavar="N",
-            help="Power iterations of --method=subspace.",
-        ),
-        click.option(
-            "--basis",
-            type=click.IntRange(min=1),
-            metavar="Q",
-            help="Directions of --method=shared and hybrid.  [default: 6 more than --top-k; hybrid 8]",
-        ),
-        click.option(
-            "--labels",
-            type=click.IntRange(min=1),
-            metavar="N",
-            help="Latents that --method=shared learns its basis from, hybrid and amortized their predictor; pcn: a "
-            "surrogate for its moves.  [default: 256; 5000; none]",
-        ),
-        click.option(
-            "--min-spearman",
-            type=click.FloatRange(-1, 1),
-            default=MIN_SPEARMAN,
-            show_default=True,
-            metavar="R",
-            help="Refuse predicted volumes whose rank correlation with held-out true ones is below.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(PRECISIONS),
-            default="float32",
-            show_default=True,
-            help="Arithmetic of the products; tf32 and bf16 are for GPUs.",
-        ),
-        click.option(
-            "--compile", is_flag=True, help="Put the products through torch.compile: a minute that large atlases repay."
-        ),
-        click.option(
-            "--max-memory",
-            type=MemorySize(),
-            metavar="SIZE",
-            help="Bound for the Jacobians, e.g. 2GB.  [default: automatic]",
-        ),
     ]
 )
 

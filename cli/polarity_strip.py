@@ -7,13 +7,13 @@ import numpy as np
 import PIL.features
 import torch
 
+from cli.atlas_options import atlas_options
 from cli.binding import MethodCommand
 from cli.labels import class_number
 from cli.options import (
     IntRanges,
     Numbers,
     apply_options,
-    atlas_options,
     check_psi,
     cutoff_option,
     detector_option,

@@ -9,11 +9,12 @@ import warnings
 import click
 import numpy as np
 
+from cli.atlas_options import atlas_options
 from cli.command_line import command_line
 from cli.evaluation import open_run, plan
 from cli.launch import joined, relaunch
 from cli.metric_options import evaluation_options
-from cli.options import Numbers, atlas_options, network_options, prepare_folder, reports_errors
+from cli.options import Numbers, network_options, prepare_folder, reports_errors
 from cli.paths import FilePath
 from cli.progress import progress_option
 from cli.sampling import sampler_choice_options

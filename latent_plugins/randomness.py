@@ -49,6 +49,8 @@ class Stream(enum.IntEnum):
     BASELINE = 29  # latents of other laws than the generator's
     CLUSTERS = 30  # starts of k-means; substream: run
     REAL_IMAGES = 31  # a random choice of the real images
+    INTERPOLATION = 32  # directions that the search for a path looks in; substream: search
+    STYLES = 33  # latents whose styles tell the law of styles
 
 
 def philox(seed, stream, substream=0, block=0):

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conftest import ROOT
 
 COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
-COMMANDS += ["polarity_strip", "train_weights", "train_critic", "remake"]
+COMMANDS += ["polarity_strip", "interpolate", "train_weights", "train_critic", "remake"]
 PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # What shortens a command that runs on the embedded network.
 SHORT = {
@@ -21,6 +21,7 @@ SHORT = {
     "inspect_geometry": ["--quick", "--sections=dimension", "--outdir=geometry"],
     "modes": ["--n=2", "--outdir=modes"],
     "polarity_strip": ["--seeds=0-1"],
+    "interpolate": ["--seeds=0-1", "--frames=2", "--outdir=path"],
     "describe": [],
 }
 CANDIDATES = ("--sampler=magnet", "--sampler=polarity", "+polarity", "sweep", "modes", "polarity_strip")

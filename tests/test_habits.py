@@ -22,6 +22,7 @@ from cli.convert import main as convert
 from cli.describe import main as describe
 from cli.gen_images import main as gen_images
 from cli.inspect_geometry import main as inspect_geometry
+from cli.interpolate import main as interpolate
 from cli.modes import main as modes
 from cli.paths import Source
 from cli.polarity_strip import main as polarity_strip
@@ -33,11 +34,11 @@ from latent_plugins.pictures.files import to_uint8
 from latent_plugins.samplers import recipe
 
 COMMANDS = [
-    build_atlas, calc_metrics, convert, describe, gen_images, inspect_geometry, modes, polarity_strip, sweep,
-    train_weights,
+    build_atlas, calc_metrics, convert, describe, gen_images, inspect_geometry, interpolate, modes, polarity_strip,
+    sweep, train_weights,
 ]  # fmt: skip
 PATHS = {"network", "data", "outdir", "out", "detector", "detectors", "lpips_heads", "atlas_path", "weights_path"}
-PATHS |= {"projected_w"}
+PATHS |= {"projected_w", "video"}
 
 
 def run(command, *args):

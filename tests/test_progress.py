@@ -94,7 +94,7 @@ def test_a_command_shows_its_progress_when_it_is_told_to(tmp_path):
 @pytest.mark.parametrize(
     "name",
     ["build_atlas", "calc_metrics", "gen_images", "inspect_geometry", "modes", "polarity_strip", "remake", "sweep"]
-    + ["train_critic", "train_weights"],
+    + ["interpolate", "train_critic", "train_weights"],
 )
 def test_every_command_of_long_loops_has_the_option(name):
     result = CliRunner().invoke(importlib.import_module(f"cli.{name}").main, ["--help"])

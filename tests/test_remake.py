@@ -90,6 +90,7 @@ def test_every_sampler_and_filter_has_a_run():
 
 
 @pytest.mark.bitwise
+@pytest.mark.long
 @pytest.mark.parametrize("name", RUNS)
 def test_a_line_is_all_that_an_image_needs(name, tmp_path, world, monkeypatch):
     network, weights = world

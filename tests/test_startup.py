@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 COMMANDS = ["gen_images", "build_atlas", "calc_metrics", "sweep", "describe", "convert", "inspect_geometry", "modes"]
-COMMANDS += ["polarity_strip", "train_weights", "train_critic", "remake"]
+COMMANDS += ["polarity_strip", "interpolate", "train_weights", "train_critic", "remake"]
 
 # Runs a command in a process of its own, then says which heavy packages came.
 PROBE = """
@@ -61,6 +61,11 @@ def test_help_imports_no_torch(command):
         ["inspect_geometry", "--outdir=a", "--sections=nosuch"],
         ["modes", "--outdir=a", "--data=nowhere.zip"],
         ["polarity_strip", "--network=nosuch"],
+        ["interpolate", "--seeds=3"],
+        ["interpolate", "--in=w", "--space=pixel"],
+        ["interpolate", "--method=shared"],
+        ["interpolate", "--video=a.mp4"],
+        ["gen_images", "--strips"],
         ["describe", "nosuch"],
         ["convert", "nosuch"],
         ["convert"],
@@ -80,7 +85,9 @@ def test_errors_of_usage_import_no_torch(arguments):
     assert loaded == [] and (status == "0") == ("--help" in arguments)
 
 
-@pytest.mark.parametrize("command", ["gen_images", "build_atlas", "calc_metrics", "sweep", "inspect_geometry", "modes"])
+@pytest.mark.parametrize(
+    "command", ["gen_images", "build_atlas", "calc_metrics", "sweep", "inspect_geometry", "modes", "interpolate"]
+)
 def test_an_output_folder_that_cannot_be_is_told_before_torch_comes(command):
     output, loaded, status = probe(command, f"--outdir={ROOT / 'README.md' / 'out'}")
     assert loaded == [] and status == "1"

@@ -24,7 +24,7 @@ from helpers.results import check_failure
 from helpers.small_networks import images
 from helpers.tf_pickles import as_file, tf_stylegan2, write_tf_pickle
 
-from cli import calc_metrics, convert, describe, gen_images, inspect_geometry, modes, polarity_strip, sweep
+from cli import calc_metrics, convert, describe, gen_images, inspect_geometry, interpolate, modes, polarity_strip, sweep
 from cli import train_weights as train_weights_command
 from cli.build_atlas import main as build_atlas
 from cli.options import reports_errors
@@ -402,6 +402,7 @@ COMMANDS = [
     describe,
     convert,
     inspect_geometry,
+    interpolate,
     modes,
     polarity_strip,
     train_weights_command,

@@ -51,7 +51,7 @@ POLARITY = [
     ("Fig. 6", "distances of 1,000 samples to the 3 nearest training images", YES, "latent_plugins/metrics/nearest.py", "tests/test_modes.py::test_distances_of_polarities_to_the_three_nearest", "modes --data=… --rho=-5,1"),
     ("Fig. 7", "distributions of path lengths over ρ, ends in z and in w, step 1e-4", YES, "cli/sweep_charts.py", "tests/test_path_lengths.py::test_a_line_has_quantiles_and_its_file_all_paths", "sweep --metrics=ppl_zend,ppl_wend --rho=…; markers are the official trimmed means"),
     ("appendix C.5", "path lengths under truncation", YES, "latent_plugins/metrics/path_length.py", "tests/test_path_lengths.py::test_truncated_paths_are_those_between_truncated_styles", "sweep --metrics=ppl_wend_trunc --trunc=…: a name of its own, since the official metric is defined without truncation"),
-    ("section 5", "interpolation along likely paths", NO, "", "", "not built"),
+    ("section 5.2", "interpolation along likely paths", DIFFERS, "latent_plugins/interpolation/search.py", "tests/test_interpolation.py::test_paths_of_the_spline_run_where_its_density_says", "the command interpolate. The text suggests it and says no more: what the path minimises, and the search, are ours, as docs/interpolation.md states them"),
     ("section 4", "at most 100,000 real images", DIFFERS, "latent_plugins/metrics/precision_recall.py", "tests/test_metric_names.py::test_official_meaning", "200,000, the official metric's"),
     ("section 4", "the evaluator of guided diffusion for BigGAN-deep", NO, "", "", "official Inception alone; the network is biggan-deep-256"),
     ("Fig. 11", "examples in the plane", PART, "tests/test_theory.py", "tests/test_theory.py::test_extreme_polarity_sits_in_the_extreme_region", "as tests of the law"),

@@ -7,14 +7,14 @@ from dnnlib_compat.util import atomic_output
 FORMATS = {".png": "PNG", ".webp": "WEBP", ".gif": "GIF"}
 
 
-def save_animation(frames, path, duration):
-    """Write uint8 pictures [H, W, C] of one size as an endless animation there and back, atomically.
+def save_animation(frames, path, duration, *, back=True):
+    """Write uint8 pictures [H, W, C] of one size as an endless animation, atomically.
 
-    The format is that of the suffix, .webp (without loss) or .gif. duration: milliseconds of each frame.
+    The format is that of the suffix, .webp (without loss), .gif or .png. duration: milliseconds of each frame; back:
+    whether it goes there and back, or begins again at the first frame.
     """
-    pictures = [
-        PIL.Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in there_and_back(frames)
-    ]
+    frames = there_and_back(frames) if back else frames
+    pictures = [PIL.Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else frame) for frame in frames]
     form = FORMATS[path.suffix.lower()]
     lossless = dict(lossless=True) if form == "WEBP" else {}
     with atomic_output(path) as tmp:

@@ -75,9 +75,14 @@ class LogVolume:
         z = torch.as_tensor(z, dtype=torch.float32, device=self.space_map.c.device)
         with torch.no_grad():
             x = self.space_map.enter(z)
+        return self.at(x)
+
+    def at(self, x: torch.Tensor) -> np.ndarray:
+        """The log-volume [N] at inputs x [N, in] of the map itself, which are styles where it starts at w."""
+        x = torch.as_tensor(x, dtype=torch.float32, device=self.space_map.c.device)
         directions = torch.Generator().manual_seed(self.key)
         sigma = spectrum(self.space_map, x, top_k=self.top_k, method=self.method, generator=directions, **self.options)
-        self.evaluations += len(z)
+        self.evaluations += len(x)
         return log_volume(sigma.cpu().numpy())
 
     def inputs(self, z: torch.Tensor) -> torch.Tensor:
