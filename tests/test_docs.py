@@ -116,6 +116,8 @@ def test_commands_on_the_embedded_network_run(line, tmp_path, monkeypatch):
         short.append("--candidates=120")
     if name != "describe":
         short.append("--device=cpu")
+    if "--ppl" in line:
+        short.append("--paths=10")
     result = CliRunner().invoke(main_of(name), [*arguments, *short])
     assert result.exit_code == 0, result.output
 

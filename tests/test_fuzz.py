@@ -31,7 +31,8 @@ from helpers.image_zips import random_images, write_zip
 from helpers.mutations import mutated, mutated_entry
 from helpers.pickles import official_content, record, write_pickle
 
-from cli.sweep import AXES, figures_of, grouped, pareto_lines, read_rows
+from cli.sweep import read_rows
+from cli.sweep_charts import AXES, figures_of, grouped, pareto_lines
 from cli.train_weights import read_log
 from dnnlib_compat.checkpoint import read_checkpoint
 from dnnlib_compat.datasets import ImageDataset

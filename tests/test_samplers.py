@@ -144,7 +144,7 @@ def test_classes_are_weighted_one_by_one(tmp_path, tiny_conditional):
 
 
 def test_refusals(tiny, tiny_conditional, atlas):
-    with pytest.raises(ValueError, match="known samplers: dot, drs, .*, truncation$"):
+    with pytest.raises(ValueError, match="known samplers: baseline, dot, drs, .*, truncation$"):
         create_sampler("metropolis", tiny)
     with pytest.raises(AtlasError, match="another network"):
         create_sampler("magnet", tiny_conditional, atlas=atlas)
