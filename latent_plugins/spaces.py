@@ -201,7 +201,7 @@ class SpaceMap:
         The numbers are those of torch.func.jvp; without gradients of their own.
         """
         network = getattr(self.generator, "synthesis", None)
-        if not hasattr(network, "tangents") or not self.space.to_pixels or x.dtype != torch.float32:
+        if not (self.space.to_pixels and x.dtype == torch.float32 and getattr(network, "has_tangents", False)):
             return None
         each = directions.expand(len(x), -1, -1)
         ws, dws = self._pushed_to_styles(x, each)

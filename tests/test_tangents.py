@@ -6,6 +6,7 @@ from conftest import small_stylegan2
 from helpers.maps import seeded
 
 from dnnlib_compat.networks.stylegan2 import SynthesisNetwork
+from latent_plugins.geometry.smoothing import smoothed
 from latent_plugins.spaces import get_space
 from latent_plugins.volume.spectrum import JacobianOperator
 from latent_plugins.volume.spectrum import products as module
@@ -69,6 +70,48 @@ def test_products_of_a_space_go_that_way(name, options, monkeypatch):
     for found, expected in zip(products, [operator.columns(each), operator.columns(each[0]), operator.dense()]):
         assert found.shape == expected.shape
         assert (found - expected).abs().max() <= 3e-6 * expected.abs().max()
+
+
+class Brighter(SynthesisNetwork):
+    """Another package's network, with a forward pass of its own."""
+
+    def forward(self, ws, **options):
+        return super().forward(ws, **options).exp()
+
+
+def hooked(generator):
+    generator.synthesis.b8.conv1.register_forward_hook(lambda module, inputs, output: 3 * output)
+    return generator
+
+
+def parametrized(generator):
+    class Doubled(torch.nn.Module):
+        def forward(self, weight):
+            return 2 * weight.abs()
+
+    torch.nn.utils.parametrize.register_parametrization(generator.synthesis.b8.conv1, "weight", Doubled())
+    return generator.requires_grad_(False)
+
+
+def of_another_class(generator):
+    generator.synthesis.__class__ = Brighter
+    return generator
+
+
+@pytest.mark.parametrize(
+    "changed", [lambda generator: smoothed(generator, 0.5), hooked, parametrized, of_another_class]
+)
+@pytest.mark.parametrize("name", ["pixel", "w:pixel"])
+def test_changed_networks_are_differentiated_as_they_run(changed, name):
+    generator = changed(small_stylegan2())
+    space_map = get_space(generator, name)
+    x = torch.randn(3, space_map.in_dim, generator=seeded(0))
+    expected = torch.func.vmap(torch.func.jacfwd(lambda row: space_map(row[None])[0]))(x)
+    for found in (
+        JacobianOperator(space_map, x).dense(),
+        JacobianOperator(space_map, x).columns(torch.eye(x.shape[1])),
+    ):
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 def test_other_maps_and_gradients_stay_with_torch():

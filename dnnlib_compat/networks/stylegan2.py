@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from dnnlib_compat.networks import ops
 from dnnlib_compat.networks.layers import FullyConnectedLayer, MappingNetwork, StyleGenerator
-from dnnlib_compat.networks.stylegan2_tangents import synthesis_tangents
+from dnnlib_compat.networks.stylegan2_tangents import runs_as_written, synthesis_tangents
 
 NOISE_MODES = ("const", "random", "none")
 
@@ -273,10 +273,15 @@ class SynthesisNetwork(torch.nn.Module):
             first += block.num_conv
         return img
 
+    @property
+    def has_tangents(self):
+        """Whether `tangents` are those of the forward pass as it stands (`runs_as_written`)."""
+        return runs_as_written(self)
+
     def tangents(self, ws, directions):
         """Derivatives [N, M, C, R, R] of the images (`noise_mode` const) of ws along directions [N, M, num_ws, w_dim].
 
-        Faster than torch.func.jvp under vmap, without gradients of its own.
+        Faster than torch.func.jvp under vmap, without gradients of its own. Only where it `has_tangents`.
         """
         return synthesis_tangents(self, ws.to(torch.float32), directions)
 

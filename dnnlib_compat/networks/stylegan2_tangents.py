@@ -29,6 +29,21 @@ def synthesis_tangents(synthesis, ws, tangents):
     return img
 
 
+def runs_as_written(network):
+    """Whether a network's forward pass is the one that its classes here define, which is what is differentiated.
+
+    Not where a module is of another package's class (a parametrized one is of torch's), has a forward of its own, as
+    smoothed networks have, or hooks that may change what it returns.
+    """
+    here = __name__.rpartition(".")[0]
+    return all(
+        type(module).__module__.rpartition(".")[0] == here
+        and not {"forward", "__call__"} & vars(module).keys()
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        for module in network.modules()
+    )
+
+
 def _block(block, x, t, img, ws, dws):
     residual, gain, last = None, 1, block.num_conv - 1
     if hasattr(block, "const"):
