@@ -25,7 +25,7 @@ from dnnlib_compat.line_files import append_lines, merge_lines
 from latent_plugins.atlas.settings import one_hot
 from latent_plugins.pictures.files import save_png
 from latent_plugins.pictures.projected import projected_styles, rendered
-from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render
+from latent_plugins.pictures.rendering import apply_transform, inverse_transform, render, usual_batch
 from latent_plugins.pictures.strips import strip
 from latent_plugins.samplers.recipe import Recipe
 from latent_plugins.samplers.registry import available_samplers, filters_and_base
@@ -156,7 +156,7 @@ def main(
     if label is not None:
         record["class"] = label
     if batch is None:
-        batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
+        batch = usual_batch(generator)
     synthesis = dict(psi=psi, cutoff=cutoff, noise_mode=noise_mode, batch=batch, noise_seeds=seeds)
     if output == "sample":
         synthesis["output_seeds"] = seeds

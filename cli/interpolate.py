@@ -41,6 +41,7 @@ from latent_plugins.interpolation.search import SearchSettings
 from latent_plugins.interpolation.strip import path_strip
 from latent_plugins.pictures.animations import save_animation
 from latent_plugins.pictures.files import save_png
+from latent_plugins.pictures.rendering import usual_batch
 from latent_plugins.samplers.options import method_keyword, own_settings
 
 SEARCH = SearchSettings.described()
@@ -168,7 +169,7 @@ def main(
         coordinates = coordinates_of(generator, start, c)
         found = curve_frames(kind, coordinates.of_seeds(seeds), coordinates.prior, frames=frames, loop=loop)
 
-    batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
+    batch = usual_batch(generator)
     synthesis = dict(psi=psi, cutoff=cutoff, batch=batch)
     images = write_frames(coordinates.images(found.points, **synthesis), len(found), outdir, batch)
     save_animation(list(images), video, duration, back=not loop)

@@ -30,7 +30,7 @@ from latent_plugins.metrics.nearest import nearest_figure, nearest_of, summary
 from latent_plugins.pictures import charts
 from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png
-from latent_plugins.pictures.rendering import render
+from latent_plugins.pictures.rendering import render, usual_batch
 from latent_plugins.pictures.report import Report
 from latent_plugins.samplers import create_sampler
 from latent_plugins.samplers.recipe import Recipe
@@ -228,7 +228,7 @@ class Pictures:
 
     def __init__(self, generator, psi, cutoff):
         self.generator, self.truncation = generator, dict(psi=psi, cutoff=cutoff)
-        self.batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
+        self.batch = usual_batch(generator)
 
     def __call__(self, latents):
         return np.concatenate(list(render(self.generator, latents, batch=self.batch, **self.truncation)))

@@ -33,7 +33,7 @@ from latent_plugins.importance.weights import rho_for_json
 from latent_plugins.pictures.animations import FORMATS, save_animation
 from latent_plugins.pictures.contact_sheet import contact_sheet
 from latent_plugins.pictures.files import save_png
-from latent_plugins.pictures.rendering import render
+from latent_plugins.pictures.rendering import render, usual_batch
 from latent_plugins.pictures.strips import captioned, strip
 from latent_plugins.samplers import Latents
 from latent_plugins.samplers.recipe import Recipe
@@ -127,7 +127,7 @@ def main(
     volume = sampler.atlas.log_volume(described["top_k"], label)
     drawn = coherent_choices(volume, rhos, seeds, sampler.atlas, label)
     c = torch.zeros(len(seeds), 0) if label is None else one_hot([label] * len(seeds), generator.c_dim)
-    batch = max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
+    batch = usual_batch(generator)
     columns = []
     for index in with_progress(list(drawn), [len(seeds)] * len(rhos), "images"):
         latents = Latents(sampler.atlas.latents(index, label), c)

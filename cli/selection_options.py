@@ -8,6 +8,7 @@ from cli.paths import DataSource, DetectorSource
 from dnnlib_compat.detectors import load_detector
 from dnnlib_compat.pretrained import catalogue
 from latent_plugins.metrics.names import OFFICIAL_DETECTORS
+from latent_plugins.samplers import create_sampler
 
 
 def selection_options(samplers):
@@ -55,11 +56,18 @@ def check_selection(select, data):
         raise click.ClickException(f"--select={select}: the images of the training themselves; give held-out ones")
 
 
-def open_selection(generator, source, held_out, detector, allow_code, **options):
-    """The Selection of the options. held_out: an ImageDataset; options: of the class."""
+def open_selection(generator, source, held_out, detector, allow_code, *, sampler, read, **options):
+    """The Selection of the options.
+
+    held_out: an ImageDataset; sampler: the name of the one that is judged; read: what it takes of a snapshot's file, by
+    keyword; options: of the class.
+    """
     from latent_plugins.reweighting.selection import Selection
+
+    def sampler_of(path):
+        return create_sampler(sampler, generator, **read(path))
 
     entry = catalogue().get(source, {})
     detector = detector or entry.get("detector") or OFFICIAL_DETECTORS["vgg16"]
     opened = load_detector(detector, device=next(generator.parameters()).device, allow_code=allow_code)
-    return Selection(generator, held_out, opened, **options)
+    return Selection(generator, held_out, opened, sampler_of, named=sampler, **options)

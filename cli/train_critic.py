@@ -10,7 +10,6 @@ from cli.train_weights import figures, open_data, own_critic, schedule_options, 
 from dnnlib_compat.locks import folder_locked
 from latent_plugins import reweighting
 from latent_plugins.reweighting.critic_schedules import CRITIC, NUMBERS, STEPS, critic_schedule
-from latent_plugins.samplers import create_sampler
 
 
 @click.command()
@@ -47,13 +46,10 @@ def main(
     reweighting.check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)
     images = open_data(data, generator)
-    selection = None
-    if select is not None:
-        judged = dict(named=select_sampler, images=select_images, seed=seed)
-        judged["sampler_of"] = lambda path: create_sampler(
-            select_sampler, generator, critic=reweighting.open_critic(path, generator)[0]
-        )
-        selection = open_selection(generator, source, open_data(select, generator), detector, allow_code, **judged)
+    selection = select and open_selection(
+        generator, source, open_data(select, generator), detector, allow_code, images=select_images, seed=seed,
+        sampler=select_sampler, read=lambda path: dict(critic=reweighting.open_critic(path, generator)[0]),
+    )  # fmt: skip
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
     with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
         options = dict(outdir=outdir, seed=seed, snapshot=snapshot, critic=own_critic(source, None))

@@ -20,7 +20,6 @@ from dnnlib_compat.util import atomic_output
 from latent_plugins import reweighting
 from latent_plugins.pictures import charts
 from latent_plugins.reweighting.presets import INPUTS, NEEDS_CRITIC, PRESETS, TAKES_CRITIC, Schedule
-from latent_plugins.samplers import create_sampler
 
 LOG, CHART = "training.csv", "training.png"
 PANELS = {"E[w]": "mean_weight", "largest w": "max_weight", "critic's distance": "wasserstein"}
@@ -88,13 +87,10 @@ def main(
     reweighting.check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)
     images = open_data(data, generator)
-    selection = None
-    if select is not None:
-        judged = dict(named=select_sampler, images=select_images, seed=seed)
-        judged["sampler_of"] = lambda path: create_sampler(
-            select_sampler, generator, weights=reweighting.load_weights(path)
-        )
-        selection = open_selection(generator, source, open_data(select, generator), detector, allow_code, **judged)
+    selection = select and open_selection(
+        generator, source, open_data(select, generator), detector, allow_code, images=select_images, seed=seed,
+        sampler=select_sampler, read=lambda path: dict(weights=reweighting.load_weights(path)),
+    )  # fmt: skip
     critic = own_critic(source, preset) if preset in TAKES_CRITIC else None
     waiting = f"Another process trains in {outdir}; this one goes on when that has ended..."
     with folder_locked(outdir, waiting=lambda: click.echo(waiting)):
@@ -124,9 +120,8 @@ def main(
 
 def told(selection, outdir):
     """Print which snapshot was kept."""
-    rows = selection.rows(outdir)
-    best = min(rows, key=lambda row: row["emd"])
-    click.echo(f"the snapshot of step {best['step']} of {len(rows)}, earth mover's distance {best['emd']:.4g}")
+    best, judged = selection.best(outdir), len(selection.rows(outdir))
+    click.echo(f"the snapshot of step {best['step']} of {judged}, earth mover's distance {best['emd']:.4g}")
 
 
 def length(schedule, done):

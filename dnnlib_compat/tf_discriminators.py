@@ -6,7 +6,7 @@ import re
 from dnnlib_compat.errors import NetworkFileError
 from dnnlib_compat.networks import ops
 from dnnlib_compat.networks.discriminator import ProGANDiscriminator, StyleGAN2Discriminator
-from dnnlib_compat.tf_progan import is_theano, theano_network
+from dnnlib_compat.tf_progan import opened
 from dnnlib_compat.tf_records import LARGEST, MORE_LAYERS, Arguments, level_of_detail, variables
 from dnnlib_compat.tf_stylegan2 import shared_arguments
 from dnnlib_compat.tf_variables import CONV, DENSE, SAME, Source, expected_state, fit_variables
@@ -80,13 +80,7 @@ def convert_progan_discriminator(record, path):
     TensorFlow's leaky ReLU has no gain, which its weights have instead: the biases of ours are smaller by that. What
     guesses the label is left out. Raises NetworkFileError for what does not fit.
     """
-    if is_theano(record):
-        given, values = theano_network(record, path)
-    else:
-        given, values = record.state.get("static_kwargs"), variables(record, path)
-    args = Arguments(given, path)
-    args.ignore(*PROGAN_WITHOUT_EFFECT)
-    args.choice("dtype", "float32", ("float32", "float16"))
+    args, values = opened(record, path, PROGAN_WITHOUT_EFFECT)
     labels, scaled = args.size("label_size", 0, 0), args.flag("use_wscale", True)
     group, features = statistics(args.size("mbstd_group_size", 4, 0), 1)
     resolution = args.size("resolution", 32, 4)

@@ -17,19 +17,25 @@ PROGAN_WITHOUT_EFFECT = (
 )
 
 
+def opened(record, path, without_effect):
+    """(Arguments, {variable: array}) of a record of either code. without_effect: arguments that change no number."""
+    if is_theano(record):
+        given, values = theano_network(record, path)
+    else:
+        given, values = record.state.get("static_kwargs"), variables(record, path)
+    args = Arguments(given, path)
+    args.ignore(*without_effect)
+    args.choice("dtype", "float32", ("float32", "float16"))
+    return args, values
+
+
 def convert_progan(record, path):
     """(keyword arguments, state dict) of a `ProGANGenerator` from the record of a ProGAN network.
 
     Networks of the older Theano code are converted as the TensorFlow code does when it imports them. Raises
     NetworkFileError for what does not fit, or is no generator of either.
     """
-    if is_theano(record):
-        given, values = theano_network(record, path)
-    else:
-        given, values = record.state.get("static_kwargs"), variables(record, path)
-    args = Arguments(given, path)
-    args.ignore(*PROGAN_WITHOUT_EFFECT)
-    args.choice("dtype", "float32", ("float32", "float16"))
+    args, values = opened(record, path, PROGAN_WITHOUT_EFFECT)
     resolution, c_dim = args.size("resolution", 32, 4), args.size("label_size", 0, 0)
     args.expect(resolution & (resolution - 1) == 0, "resolution", resolution, "a power of two")
     scaled = args.flag("use_wscale", True)

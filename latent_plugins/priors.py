@@ -94,7 +94,7 @@ class NormalPrior(Prior):
 
     def transform(self, u):
         """See Prior."""
-        return scipy.special.ndtri(u)
+        return self.from_normal(scipy.special.ndtri(u))
 
     def from_normal(self, g):
         """See Prior."""
@@ -116,7 +116,7 @@ class NormalPrior(Prior):
 
     def sample(self, n, rng):
         """See Prior."""
-        return torch.randn(n, self.dim, dtype=torch.float64, generator=rng)
+        return self.from_normal(torch.randn(n, self.dim, dtype=torch.float64, generator=rng))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,10 +135,6 @@ class ScaledNormalPrior(NormalPrior):
         """See Prior."""
         return f"N(0, {self.scale:g}² I) in {self.dim} dimensions"
 
-    def transform(self, u):
-        """See Prior."""
-        return scipy.special.ndtri(u) * self.scale
-
     def from_normal(self, g):
         """See Prior."""
         return g * self.scale
@@ -155,10 +151,6 @@ class ScaledNormalPrior(NormalPrior):
     def entropy(self):
         """See Prior."""
         return super().entropy + self.dim * math.log(self.scale)
-
-    def sample(self, n, rng):
-        """See Prior."""
-        return super().sample(n, rng) * self.scale
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,8 +49,8 @@ def make_settings(
     candidates=None,
     top_k=None,
     domain=None,
-    base="prior",
-    radius=1.0,
+    base=None,
+    radius=None,
     seed=0,
     psi=1,
     cutoff=None,
@@ -82,7 +82,8 @@ def make_settings(
         bad = [k for k in classes if not 0 <= k < generator.c_dim]
         if bad:
             raise ValueError(f"class {bad[0]} is out of range, the network has classes 0 to {generator.c_dim - 1}")
-    base = generator.prior if base == "prior" else base
+    base = generator.prior if base in (None, "prior") else base
+    radius = 1.0 if radius is None else radius
     if base not in BASES:
         raise ValueError(f"unknown base measure {base!r}; known ones: {', '.join(BASES)}")
     if base in WITH_RADIUS and domain == "sphere":

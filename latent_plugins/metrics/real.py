@@ -98,6 +98,8 @@ class RealImages:
 
         What the cache has, rank 0 alone gets; the other processes get None.
         """
+        # The choices of earlier seeds do not come again.
+        self._known = {key: kept for key, kept in self._known.items() if key.choice is None or key in requests}
         missing = []
         for request in dict.fromkeys(requests):
             if request not in self._known:

@@ -30,6 +30,11 @@ def inverse_transform(translate, angle):
     return torch.from_numpy(np.linalg.inv(matrix)).float()
 
 
+def usual_batch(generator):
+    """Images at once where nobody says: 16, fewer above 256 pixels."""
+    return max(1, min(16, 16 * 256**2 // generator.img_resolution**2))
+
+
 @no_grad
 def images(
     generator: Generator,

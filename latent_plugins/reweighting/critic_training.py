@@ -16,7 +16,8 @@ from dnnlib_compat.plain_files import read_about, write_npz
 from latent_plugins.files.fingerprint import fingerprint
 from latent_plugins.reweighting.critic_schedules import CRITIC, NUMBERS
 from latent_plugins.reweighting.networks import check_critic, default_input
-from latent_plugins.reweighting.training import Trainer, check_data, started, training_rows
+from latent_plugins.reweighting.training import Trainer, started, training_rows
+from latent_plugins.reweighting.training_data import check_data
 from latent_plugins.reweighting.weight_files import WeightsError
 
 

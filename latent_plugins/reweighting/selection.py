@@ -17,7 +17,7 @@ from dnnlib_compat.json_text import parse_json
 from dnnlib_compat.util import atomic_output
 from latent_plugins.metrics.earth_mover import LARGEST, earth_mover_distance
 from latent_plugins.pictures.rendering import render
-from latent_plugins.reweighting.training import HELD_OUT, SELECTED, random_key
+from latent_plugins.reweighting.training_data import HELD_OUT, SELECTED, random_key
 from latent_plugins.reweighting.weight_files import WeightsError
 
 LOG, BEST, CANDIDATE = "selection.json", "best.npz", "candidate.npz"
@@ -105,14 +105,16 @@ class Selection:
         images = render(self.generator, latents, batch=BATCH)
         return earth_mover_distance(self._features, self._of(torch.from_numpy(x).permute(0, 3, 1, 2) for x in images))
 
+    def best(self, outdir):
+        """The row of the snapshot that was kept, of equal ones the first; None where none was judged."""
+        return min(self.rows(outdir), key=lambda row: row["emd"], default=None)
+
     def keep(self, outdir, result):
-        """Make the best snapshot the `result` of the training in a folder; its row."""
-        rows = self.rows(outdir)
-        if not rows or not (outdir / BEST).exists():
+        """Make the best snapshot the `result` of the training in a folder."""
+        if self.best(outdir) is None or not (outdir / BEST).exists():
             raise WeightsError(f"{outdir}: a finished training whose snapshots nobody judged: choose another folder")
         with atomic_output(result) as tmp:
             shutil.copyfile(outdir / BEST, tmp)
-        return min(rows, key=lambda row: row["emd"])  # of equal ones the first, as it was kept
 
     def _of(self, batches):
         """Features [N, F] of uint8 batches [n, C, H, W]."""

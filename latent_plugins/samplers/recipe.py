@@ -229,8 +229,7 @@ class Recipe:
         names = set(VOLUME + ATLAS) - {"space", "top_k", "atlas", "min_spearman"}
         classes = None if self.label is None else (self.label,)
         taken = settings_of(self.name)
-        made = {name: None if name in taken else self.options.get(name) for name in names - {"base", "radius"}}
-        made |= {name: self.options[name] for name in ("base", "radius") if self.options.get(name) is not None}
+        made = {name: None if name in taken else self.options.get(name) for name in names}
         own = {each: self.options.get(method_keyword(each, taken)) for each in own_settings(made["method"])}
         return made | own | dict(space=space, psi=psi, cutoff=self.cutoff, classes=classes)
 
