@@ -47,13 +47,11 @@ def selection_options(samplers):
     )
 
 
-def check_selection(select, data):
-    """Raise a click error for options that need --select, and for held-out images that are those of the training."""
+def check_selection(select):
+    """Raise a click error for options that need --select."""
     for name in ("select_images", "select_sampler", "detector"):
         if select is None and given(name):
             raise click.ClickException(f"--{name.replace('_', '-')} has no effect without --select; leave it out")
-    if select is not None and str(select) == str(data):
-        raise click.ClickException(f"--select={select}: the images of the training themselves; give held-out ones")
 
 
 def open_selection(generator, source, held_out, detector, allow_code, *, sampler, read, **options):

@@ -41,7 +41,7 @@ def main(
     gen_images --sampler=sir --weights=critic/critic.npz --seeds=0-15
     """
     schedule = critic_schedule(steps, **numbers)
-    check_selection(select, data)
+    check_selection(select)
     outdir = prepare_folder(outdir)
     reweighting.check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)

@@ -82,7 +82,7 @@ def main(
     """
     given = {name: value for name, value in numbers.items() if value is not None}
     schedule = PRESETS[preset].replace(**given)
-    check_selection(select, data)
+    check_selection(select)
     outdir = prepare_folder(outdir)
     reweighting.check_checkpoint(outdir)
     generator, source, _ = open_network(network, device, allow_code)

@@ -59,6 +59,9 @@ def test_the_sphere_knows_no_base_measure():
 
 
 def test_a_radius_belongs_to_a_base_measure(tmp_path):
+    for name in ("pcn", "polarity"):
+        with pytest.raises(ValueError, match="`radius` has no effect with `base`=prior"):
+            Recipe(small_stylegan2(), name, dict(radius=2.0, space="style", top_k=2)).make(1.0, 1.0)
     result = CliRunner().invoke(gen_images, ["--sampler=magnet", "--radius=2", f"--outdir={tmp_path / 'out'}"])
     assert result.exit_code == 1 and "--radius has no effect with --base=prior" in result.output
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """Trainings that end with the snapshot whose samples are nearest to held-out images."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -147,4 +148,8 @@ def test_the_commands(tmp_path, world):
     for command in (train_weights_command, train_critic_command):
         out = f"--outdir={tmp_path / 'x'}"
         assert "has no effect without --select" in run(command, *common, out, "--select-images=5", fails=True)
-        assert "give held-out ones" in run(command, *common, out, f"--select={data}", fails=True)
+        copied = shutil.copy(data, tmp_path / "under-another-name.zip")
+        for same in (data, copied):
+            given = [*select[1:], f"--select={same}", "--steps=2"]
+            assert "give held-out ones" in run(command, *common, out, *given, fails=True)
+        assert not (tmp_path / "x" / "checkpoint.npz").exists()

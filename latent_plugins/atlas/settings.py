@@ -88,6 +88,8 @@ def make_settings(
         raise ValueError(f"unknown base measure {base!r}; known ones: {', '.join(BASES)}")
     if base in WITH_RADIUS and domain == "sphere":
         raise ArgumentError("on the sphere the prior is the uniform measure: use `base`=prior, or `domain`=gaussian")
+    if base not in WITH_RADIUS and radius != 1:
+        raise ArgumentError("`radius` has no effect with `base`=prior; add `base`=uniform, ball or normal")
     if not radius > 0:
         raise ValueError(f"the radius of a base measure must be positive, not {radius}")
     if method is not None:

@@ -49,8 +49,11 @@ class Selection:
             held_out=held_out.fingerprint(), detector=detector.digest, images=images, sampler=named, seed=seed
         )
 
-    def check(self, outdir):
-        """Raise WeightsError where a folder holds a selection of another kind, or a damaged one."""
+    def check(self, outdir, data):
+        """Raise WeightsError where a folder holds a selection of another kind, or a damaged one; ValueError where the
+        training's own images, of the fingerprint `data`, are said to be held out."""
+        if self.about["held_out"] == data:
+            raise ValueError("the held-out images of the selection are those of the training: give held-out ones")
         self.rows(outdir)
 
     def rows(self, outdir):

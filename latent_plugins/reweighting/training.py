@@ -96,7 +96,7 @@ def started(trainer, outdir, selection=None):
     """A Trainer where the checkpoint in a folder left it, if there is one. Raises WeightsError as `train`."""
     checkpoint = Path(outdir) / CHECKPOINT
     if selection is not None:
-        selection.check(Path(outdir))
+        selection.check(Path(outdir), trainer.identity["data"])
     if checkpoint.exists():
         trainer.load(checkpoint)
     return trainer
